@@ -1,0 +1,56 @@
+import { failureTable } from './failure-table.ts'
+
+/**
+ * What the caller does next: `transient` try later, `refused` stop trying this, `invalid` reject the input,
+ * `broken` an invariant of ours does not hold.
+ */
+export type FailureKind = 'transient' | 'refused' | 'invalid' | 'broken'
+
+/** One row of the failure table: what an operator reads. */
+export interface FailureEntry {
+  readonly kind: FailureKind
+  /** What happened, as one sentence. */
+  readonly meaning: string
+  /** What to do or type next. */
+  readonly advice: string
+}
+
+export type FailureCode = keyof typeof failureTable
+
+/** What else a failure carries. `context` never holds a secret: it is logged and shown. */
+export interface FailureDetails {
+  readonly cause?: unknown
+  readonly context?: Readonly<Record<string, string | number | boolean>>
+  /** The other side's own wish for when to come back, in milliseconds. */
+  readonly retryAfterMs?: number
+}
+
+/** The one error type of the agent: a code of the table, the fact as message, the cause beneath it. */
+export class Failure extends Error {
+  override readonly name = 'Failure'
+  readonly code: FailureCode
+  readonly context: Readonly<Record<string, string | number | boolean>>
+  readonly retryAfterMs: number | undefined
+
+  constructor(code: FailureCode, fact: string, details: FailureDetails = {}) {
+    super(fact, details.cause === undefined ? {} : { cause: details.cause })
+    this.code = code
+    this.context = details.context ?? {}
+    this.retryAfterMs = details.retryAfterMs
+  }
+
+  get kind(): FailureKind {
+    return failureTable[this.code].kind
+  }
+
+  get advice(): string {
+    return failureTable[this.code].advice
+  }
+}
+
+/** Any thrown thing as a `Failure`; what is not one already is an invariant that broke. */
+export function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error
+  const fact = error instanceof Error ? error.message : String(error)
+  return new Failure('UNEXPECTED', fact, { cause: error })
+}

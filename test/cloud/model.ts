@@ -1,0 +1,158 @@
+/**
+ * The vocabulary of the stand-in: what its parts say to each other.
+ *
+ *   wire/     TLS, SNI, WebSocket, MQTT 3.1.1 framing, keep-alive, sessions; knows no Azure rule
+ *   dps/      one Endpoint: attestation, enrollments, registration
+ *   hub/      one Endpoint per hub: identities, D2C, C2D, methods, twin
+ *   service/  the REST side of both, over TLS
+ *   cloud.ts  joins them
+ */
+import type { X509Certificate } from 'node:crypto'
+
+/** Why a server of MQTT 3.1.1 says no: the return codes of CONNACK, section 3.2.2.3 of the standard. */
+export type ReturnCode = 1 | 2 | 3 | 4 | 5
+
+/** What a client said in CONNECT, and what its TLS handshake showed. */
+export interface Hello {
+  readonly clientId: string
+  readonly username: string
+  /** UTF-8 text of the password; empty when absent. */
+  readonly password: string
+  readonly clean: boolean
+  readonly keepaliveSeconds: number
+  readonly will: { readonly topic: string; readonly payload: Buffer; readonly qos: number } | undefined
+  /** Host of the SNI extension, lower case; empty without SNI. */
+  readonly serverName: string
+  /** As presented: leaf first. Empty when the client sent none. Nothing in it was verified by TLS. */
+  readonly chain: readonly X509Certificate[]
+  readonly transport: 'mqtt' | 'websocket'
+}
+
+export type Verdict =
+  | { readonly accepted: true }
+  | { readonly accepted: false; readonly returnCode: ReturnCode; readonly reason: string }
+
+/** One accepted connection, as an endpoint sees it. */
+export interface Link {
+  readonly id: number
+  readonly hello: Hello
+  /** Sends if a subscription of the session matches; at the granted QoS, never above `qos`. False when none matches. */
+  send(topic: string, payload: string | Buffer, qos: 0 | 1, onAcknowledged?: () => void): boolean
+  /** Cuts the connection; 3.1.1 gives a server no other way to say no. `reason` goes to the record. */
+  cut(reason: string): void
+}
+
+/** A publish from a client, after framing and before any Azure rule. */
+export interface Incoming {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: 0 | 1
+  readonly retain: boolean
+}
+
+/** A service behind one host name. */
+export interface Endpoint {
+  readonly kind: 'dps' | 'hub'
+  readonly host: string
+  /** Whether sessions with clean=0 outlive their connection (hub yes, DPS no). */
+  readonly keepsSessions: boolean
+  /** Largest number of filters in one session. */
+  readonly maxFilters: number
+  authorize(hello: Hello): Promise<Verdict> | Verdict
+  /** After CONNACK 0. */
+  opened(link: Link): void
+  /** Whether this topic filter exists for this device. */
+  permits(link: Link, filter: string): boolean
+  /** After SUBACK, for whatever was waiting. */
+  subscribed(link: Link, filter: string): void
+  /**
+   * Called after the PUBACK of a QoS 1 publish was sent, unless `delaysAcknowledgement` says otherwise.
+   * A rule that the client broke ends in `link.cut(reason)`.
+   */
+  received(link: Link, message: Incoming): Promise<void> | void
+  /** Milliseconds by which the PUBACK of this publish is held back (traffic shaping); 0 usually. */
+  acknowledgementDelayMs(link: Link): number
+  /** The connection is over; `willDue` when it ended without DISCONNECT. */
+  closed(link: Link, willDue: boolean): void
+}
+
+export type AuthType = 'sas' | 'selfSigned' | 'certificateAuthority' | 'none'
+
+/** A device identity of a hub, in the words of its registry. */
+export interface Identity {
+  deviceId: string
+  generationId: string
+  etag: string
+  status: 'enabled' | 'disabled'
+  statusReason: string
+  authentication: {
+    type: AuthType
+    symmetricKey: { primaryKey: string | null; secondaryKey: string | null }
+    /** Hexadecimal, upper case, SHA-1 or SHA-256. */
+    x509Thumbprint: { primaryThumbprint: string | null; secondaryThumbprint: string | null }
+  }
+}
+
+/** What DPS writes into a hub at every successful registration. */
+export type IdentityCredential =
+  | { readonly type: 'sas'; readonly primaryKey: string; readonly secondaryKey: string }
+  | { readonly type: 'selfSigned'; readonly primaryThumbprint: string; readonly secondaryThumbprint: string }
+  | { readonly type: 'certificateAuthority' }
+
+export interface InitialTwin {
+  readonly tags?: Record<string, unknown>
+  readonly properties?: { readonly desired?: Record<string, unknown> }
+}
+
+/** The door of a hub through which DPS assigns devices. */
+export interface HubRegistry {
+  readonly host: string
+  has(deviceId: string): boolean
+  /** Creates the identity or replaces its credential; live sessions suffer as the fault `identityChange` says. */
+  assign(deviceId: string, credential: IdentityCredential, initialTwin: InitialTwin | undefined): void
+  /** Twin and identity leave this hub; what the next hub needs comes back. */
+  release(deviceId: string): { tags: Record<string, unknown>; desired: Record<string, unknown> } | undefined
+}
+
+/** What happened, for tests, logs and the demo. Newest last. */
+export type CloudEvent =
+  | {
+      readonly kind: 'connected'
+      readonly host: string
+      readonly clientId: string
+      readonly auth: 'sas' | 'x509' | 'none'
+      readonly thumbprint: string
+    }
+  | { readonly kind: 'disconnected'; readonly host: string; readonly clientId: string; readonly reason: string }
+  | { readonly kind: 'refused'; readonly host: string; readonly clientId: string; readonly reason: string }
+  | {
+      readonly kind: 'registered'
+      readonly host: string
+      readonly registrationId: string
+      readonly assignedHub: string
+      readonly enrollment: string
+    }
+  | { readonly kind: 'telemetry'; readonly host: string; readonly message: Telemetry }
+  | {
+      readonly kind: 'reported'
+      readonly host: string
+      readonly deviceId: string
+      readonly version: number
+      readonly patch: Record<string, unknown>
+    }
+  | {
+      readonly kind: 'service'
+      readonly host: string
+      readonly method: string
+      readonly path: string
+      readonly status: number
+    }
+
+/** One D2C message as the hub's event endpoint shows it. */
+export interface Telemetry {
+  readonly deviceId: string
+  readonly body: Buffer
+  readonly properties: Readonly<Record<string, string | null>>
+  readonly system: Readonly<Record<string, string>>
+  readonly enqueuedAt: number
+}
