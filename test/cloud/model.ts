@@ -156,3 +156,66 @@ export interface Telemetry {
   readonly system: Readonly<Record<string, string>>
   readonly enqueuedAt: number
 }
+
+/** A refusal of the service side, in Azure's form: HTTP status and the code that goes with it. */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError'
+  readonly status: number
+  readonly code: number
+
+  /** @param code Azure's extended error code, as 404001 */
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+    this.status = Math.floor(code / 1000)
+  }
+}
+
+/** A device twin as the service side sees it; the device sees only `properties`, without metadata. */
+export interface TwinState {
+  tags: Record<string, unknown>
+  desired: Record<string, unknown>
+  desiredVersion: number
+  reported: Record<string, unknown>
+  reportedVersion: number
+  version: number
+  etag: string
+}
+
+export interface MethodCall {
+  readonly name: string
+  readonly payload: unknown
+  /** Seconds the device has for its answer. */
+  readonly responseTimeoutSeconds: number
+}
+
+/** One IoT Hub: the device side is `Endpoint`, the rest is what its service side can do. */
+export interface Hub extends Endpoint, HubRegistry {
+  identities(): readonly Identity[]
+  identity(deviceId: string): Identity | undefined
+  /** Creates or replaces; a live session feels the change as the fault `identityChange` says, a disabled one is cut. */
+  putIdentity(identity: Identity): void
+  /** Deletes identity and twin and cuts the session. */
+  removeIdentity(deviceId: string): void
+  isConnected(deviceId: string): boolean
+  twin(deviceId: string): TwinState | undefined
+  /**
+   * Merge patch from the service side; a connected device that subscribed gets the desired part pushed.
+   *
+   * @throws ServiceError 400xxx for a broken limit, 404001 for an unknown device
+   */
+  patchTwin(
+    deviceId: string,
+    patch: { tags?: Record<string, unknown>; desired?: Record<string, unknown> },
+    replace?: boolean,
+  ): TwinState
+  /** @throws ServiceError 404103 when the device is not connected, 504101 when it does not answer in time */
+  invokeMethod(deviceId: string, call: MethodCall): Promise<{ status: number; payload: unknown }>
+  /** @throws ServiceError 403004 when 50 messages wait, 404001 for an unknown device */
+  sendToDevice(deviceId: string, body: string | Buffer, properties?: Record<string, string>): void
+}
+
+/** Where every part writes what happened. */
+export interface Recorder {
+  add(event: CloudEvent): void
+}
