@@ -1,0 +1,84 @@
+import { writeSync } from 'node:fs'
+import pino from 'pino'
+import type { Clock } from './clock.ts'
+import { asFailure } from '../failure.ts'
+import type { Failure } from '../failure.ts'
+import { errorCode } from './files.ts'
+import { redact } from './redact.ts'
+
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const
+
+export type LogLevel = (typeof logLevels)[number]
+
+/** Facts beside a message. A value is shown as it is, so no secret belongs here; the sink redacts what slips through. */
+export type LogFields = Readonly<Record<string, unknown>>
+
+/** One line of JSON a call, written before the call returns. */
+export interface Log {
+  debug(message: string, fields?: LogFields): void
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  error(message: string, fields?: LogFields): void
+  /** Logs a failure with code, advice and causes; `transient` as a warning, all else as an error. */
+  failure(failure: Failure, fields?: LogFields): void
+  level(): LogLevel
+  setLevel(level: LogLevel): void
+}
+
+export interface LogOptions {
+  readonly level: LogLevel
+  readonly clock: Clock
+  /** Receives whole lines; the process's stdout when left out. */
+  readonly write?: (line: string) => void
+}
+
+export function createLog(options: LogOptions): Log {
+  const write = options.write ?? writeStdout
+  const sink = pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: () => `,"time":"${new Date(options.clock.now()).toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line: string) => write(redact(line)) },
+  )
+  return {
+    debug: (message, fields = {}) => sink.debug(fields, message),
+    info: (message, fields = {}) => sink.info(fields, message),
+    warn: (message, fields = {}) => sink.warn(fields, message),
+    error: (message, fields = {}) => sink.error(fields, message),
+    failure(failure, fields = {}) {
+      const facts = { ...fields, code: failure.code, ...failure.context, ...causesOf(failure), advice: failure.advice }
+      if (failure.kind === 'transient') sink.warn(facts, failure.message)
+      else sink.error(facts, failure.message)
+    },
+    level: () => sink.level as LogLevel,
+    setLevel(level) {
+      sink.level = level
+    },
+  }
+}
+
+/** The messages beneath a failure, outermost first; with the stack where an invariant of ours broke. */
+function causesOf(failure: Failure): LogFields {
+  const causes: string[] = []
+  for (let cause = failure.cause; cause !== undefined && causes.length < 5;) {
+    causes.push(cause instanceof Error ? `${cause.name}: ${cause.message}` : asFailure(cause).message)
+    cause = cause instanceof Error ? cause.cause : undefined
+  }
+  const origin = failure.cause instanceof Error ? failure.cause : failure
+  return { ...(causes.length > 0 && { causes }), ...(failure.kind === 'broken' && { stack: origin.stack }) }
+}
+
+/**
+ * Writes at once, so that the last words before a crash are not lost. A reader that is gone or slow
+ * (closed pipe, full pipe) must not end the agent: such a line is dropped.
+ */
+function writeStdout(line: string): void {
+  try {
+    writeSync(1, line)
+  } catch (error) {
+    if (!['EPIPE', 'EAGAIN', 'EIO'].includes(errorCode(error) ?? '')) throw error
+  }
+}

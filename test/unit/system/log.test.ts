@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Failure } from '../../../agent/failure.ts'
+import { createLog } from '../../../agent/system/log.ts'
+import { createFakeClock } from '../../kit/clock.ts'
+import { makeKey, makeTemporaryFolder } from '../../kit/openssl.ts'
+
+function openLog(level: 'debug' | 'info' | 'warn' | 'error' = 'info') {
+  const lines: string[] = []
+  const clock = createFakeClock(Date.UTC(2026, 4, 6, 7, 8, 9, 10))
+  return { lines, log: createLog({ level, clock, write: (line) => lines.push(line) }) }
+}
+
+test('a line is one JSON object with level, time from the clock, message and fields', () => {
+  const { lines, log } = openLog()
+  log.info('connected', { assignedHub: 'hub-1' })
+  assert.equal(lines.length, 1)
+  assert.deepEqual(JSON.parse(lines[0] ?? ''), {
+    level: 'info',
+    time: '2026-05-06T07:08:09.010Z',
+    assignedHub: 'hub-1',
+    msg: 'connected',
+  })
+})
+
+test('the level can be changed while running', () => {
+  const { lines, log } = openLog('warn')
+  log.info('unseen')
+  log.setLevel('info')
+  log.info('seen')
+  assert.equal(lines.length, 1)
+  assert.equal(log.level(), 'info')
+})
+
+test('a failure is logged with its code, causes and what to do', () => {
+  const { lines, log } = openLog()
+  log.failure(new Failure('NETWORK_REFUSED', 'no answer', { cause: new Error('connect ECONNREFUSED') }))
+  const line = JSON.parse(lines[0] ?? '')
+  assert.equal(line.level, 'warn')
+  assert.equal(line.code, 'NETWORK_REFUSED')
+  assert.deepEqual(line.causes, ['Error: connect ECONNREFUSED'])
+  assert.match(line.advice, /8883/)
+})
+
+test('no secret passes the sink, wherever it was put', async () => {
+  await using folder = await makeTemporaryFolder()
+  const keyPem = await readFile(await makeKey(join(folder.path, 'canary.key')), 'utf8')
+  const body = keyPem.split('\n')[1] ?? ''
+  const shared = 'Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5'
+  const { lines, log } = openLog('debug')
+  log.info(`in the message ${keyPem}`)
+  log.info('in a field', { keyPem })
+  log.info('deep in a field', { a: { b: [{ text: `x ${keyPem}` }] } })
+  log.failure(new Failure('UNEXPECTED', 'in a cause', { cause: new Error(`bad key ${keyPem}`) }))
+  log.info('a connection string', { text: `HostName=h;DeviceId=d;SharedAccessKey=${shared}` })
+  log.info('a token', { text: `SharedAccessSignature sr=h&sig=${shared}&se=1` })
+  log.info('a field that is called a secret', { symmetricKey: shared })
+  const all = lines.join('')
+  assert.equal(lines.length, 7)
+  assert.equal(all.includes(body), false)
+  assert.equal(all.includes(shared), false)
+})
