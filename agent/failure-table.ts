@@ -15,6 +15,11 @@ export const failureTable = {
     meaning: 'The command line is not one this program knows.',
     advice: 'See: iot-device-agent --help',
   },
+  OUTPUT_UNWRITABLE: {
+    kind: 'invalid',
+    meaning: 'The file for the output of a command cannot be written.',
+    advice: 'Check folder and permissions, or leave --out away: the output then goes to stdout.',
+  },
   AGENT_NOT_RUNNING: {
     kind: 'transient',
     meaning: 'Nothing answers on the control socket.',
@@ -24,6 +29,23 @@ export const failureTable = {
     kind: 'refused',
     meaning: 'Another agent answers on the control socket of this runtime folder.',
     advice: 'One agent per device: two would push each other off the hub. See: iot-device-agent status',
+  },
+  CONTROL_DENIED: {
+    kind: 'refused',
+    meaning: 'This user may not use the control socket.',
+    advice:
+      'Run it with sudo, or as a user of the group that owns the socket: ls -l /run/iot-device-agent/control.sock',
+  },
+  CONTROL_UNAVAILABLE: {
+    kind: 'broken',
+    meaning: 'The control socket cannot be made in the runtime folder.',
+    advice:
+      'Check that the folder belongs to the agent, is writable and its path is short: ls -ld /run/iot-device-agent',
+  },
+  CONTROL_BAD_REQUEST: {
+    kind: 'invalid',
+    meaning: 'A request on the control socket is not understood.',
+    advice: 'One JSON object a line, at most 64 KiB: {"ask":"status"}',
   },
   CONTROL_BAD_ANSWER: {
     kind: 'broken',
@@ -165,7 +187,7 @@ export const failureTable = {
     kind: 'transient',
     meaning: 'The certificate of the server does not lead to a trusted root.',
     advice:
-      'Install ca-certificates (DigiCert Global Root G2, Microsoft RSA Root 2017); a TLS-inspecting proxy needs tls.caFile.',
+      'Something between device and cloud may be opening TLS: a proxy, a captive portal. If that is wanted, put its authority into tls.caFile.',
   },
   TLS_SERVER_NAME: {
     kind: 'transient',
@@ -305,6 +327,16 @@ export const failureTable = {
     kind: 'transient',
     meaning: 'The hub closed right after the TLS handshake, without an answer to CONNECT.',
     advice: 'If it repeats while other hosts answer, suspect the certificate: iot-device-agent status',
+  },
+  HUB_BAD_ANSWER: {
+    kind: 'transient',
+    meaning: 'The hub answered something that is not MQTT 3.1.1.',
+    advice: 'Something else may answer under this name: openssl s_client -connect HOST:8883 -servername HOST',
+  },
+  SESSION_CLOSED: {
+    kind: 'transient',
+    meaning: 'The agent itself closed the connection to the hub.',
+    advice: 'Nothing to do: it is stopping, or connects again with another credential.',
   },
   HUB_REFUSED_TOPIC: {
     kind: 'refused',

@@ -18,6 +18,10 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['failure.ts', 'system'],
   control: ['failure.ts', 'system'],
   commands: ['config', 'control', 'credential', 'health', 'pki', 'failure.ts', 'system', 'version.ts'],
+  'facts.ts': ['*'],
+  'identity.ts': ['*'],
+  'link.ts': ['*'],
+  'connected.ts': ['*'],
   'agent.ts': ['*'],
   'main.ts': ['*'],
 }
@@ -46,9 +50,9 @@ export const pureModules: readonly RegExp[] = [
 const impureImport =
   /^node:(fs|net|tls|dns|http|https|dgram|child_process|os|timers|worker_threads|process)(\/|$)|system\/(clock|files|log|notify|stop)\.ts$/
 const impureWord =
-  /\b(Math\.random|process\.|Date\.now|performance\.now|setTimeout|setInterval|setImmediate|fetch)\b|new Date\(\s*\)/
+  /\b(Math\.random|process\.|Date\.now|performance\.now)\b|(?<!(?<!globalThis)\.)\b(setTimeout|setInterval|setImmediate|fetch)\(|new Date\(\s*\)/
 
-const timeWord = /\b(Date\.now|performance\.now|setTimeout|setInterval)\b|new Date\(\s*\)|node:timers/
+const timeWord = /\b(Date\.now|performance\.now)\b|(?<!(?<!globalThis)\.)\b(setTimeout|setInterval)\(|new Date\(\s*\)|node:timers/
 
 const cloudPackage = /^(azure-|mqtt$|mqtt\/|@azure\/)/
 const cloudFolders = ['wire', 'provision', 'hub', 'issue']

@@ -1,0 +1,85 @@
+import { safeParse } from 'valibot'
+import type { GenericSchema, InferOutput } from 'valibot'
+import { kindOf } from './flatten.ts'
+import type { Found } from './flatten.ts'
+import type { Problem } from './problems.ts'
+import { describeKeys } from './setting.ts'
+import type { KeyInfo } from './setting.ts'
+import { showValue } from './show.ts'
+
+/** What is left of all files and the environment: for each key the value that counts. */
+export type Findings = ReadonlyMap<string, Found>
+
+/** A rule that needs more than one key. It sees sound values only, defaults included, so that it never repeats a problem. */
+export type Rule = (values: ReadonlyMap<string, unknown>, found: Findings) => readonly Problem[]
+
+export type Judgement<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+/** Holds the values against the schema and the rules; every problem is reported, not the first. */
+export function judge<S extends GenericSchema>(
+  schema: S,
+  findings: Findings,
+  rules: readonly Rule[] = [],
+): Judgement<InferOutput<S>> {
+  const keys = describeKeys(schema)
+  const result = safeParse(schema, nest(keys, findings))
+  const bad = new Set(result.issues?.map((issue) => issue.path?.map((item) => String(item.key)).join('.') ?? ''))
+  const wrong = keys.filter((info) => bad.has(info.key)).map((info) => wrongValue(info, findings.get(info.key)))
+  const broken = rules.flatMap((rule) => rule(soundValues(keys, findings, bad), findings))
+  if (!result.success || broken.length > 0) return { ok: false, problems: [...wrong, ...broken] }
+  return { ok: true, value: result.output }
+}
+
+/** The tree that the schema reads: every table is there, so that each missing key is named by itself. */
+function nest(keys: readonly KeyInfo[], findings: Findings): object {
+  const tree: Record<string, unknown> = {}
+  for (const info of keys) {
+    const found = findings.get(info.key)
+    const holder = info.table.split('.').reduce<Record<string, unknown>>((node, part) => {
+      const inner = (node[part] ?? {}) as Record<string, unknown>
+      node[part] = inner
+      return inner
+    }, tree)
+    if (found !== undefined) holder[info.name] = found.value
+  }
+  return tree
+}
+
+function soundValues(
+  keys: readonly KeyInfo[],
+  findings: Findings,
+  bad: ReadonlySet<string>,
+): ReadonlyMap<string, unknown> {
+  const sound = keys.filter((info) => !bad.has(info.key))
+  return new Map(sound.map((info) => [info.key, findings.get(info.key)?.value ?? info.defaultValue]))
+}
+
+function wrongValue(info: KeyInfo, found: Found | undefined): Problem {
+  if (found === undefined) {
+    return {
+      key: info.key,
+      value: undefined,
+      problem: 'It is required and nowhere set.',
+      remedy: howTo(info),
+      origin: undefined,
+    }
+  }
+  const { value, origin } = found
+  const fits = typeof value === info.type || origin.startsWith('environment ')
+  const problem = fits ? `This is not ${info.rule}.` : `Expected ${info.rule}, got ${kindOf(value)}.`
+  const shown = info.secret === true ? undefined : showValue(value)
+  return { key: info.key, value: shown, problem, remedy: howTo(info, origin), origin }
+}
+
+/** How to write a key that would be right; where it was written already, in the words of that place. */
+export function howTo(info: KeyInfo, origin = ''): string {
+  const example = showValue(info.defaultValue ?? info.example ?? '…')
+  const variable = info.environment === undefined ? undefined : `${info.environment}=${example.replaceAll('"', '')}`
+  if (variable !== undefined && origin.startsWith('environment '))
+    return `Set it to ${info.rule}, for example: ${variable}`
+  const line = `[${info.table}] ${info.name} = ${example}`
+  const either = origin === '' && variable !== undefined ? `, or set ${variable}` : ''
+  return `Write ${info.rule}, for example: ${line}${either}`
+}

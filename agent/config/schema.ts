@@ -1,0 +1,176 @@
+import { exactOptional, object, optional } from 'valibot'
+import type { InferOutput } from 'valibot'
+import { setting, table } from './setting.ts'
+import { absolutePath, hostAndPort, idScope, oneOf, registrationId, socketFolder, wholeNumber } from './values.ts'
+
+const device = table('Who this device is.', {
+  registrationId: setting(registrationId(), {
+    description:
+      'Name of this device at DPS, and subject CN of its certificate. Lower-case letters, digits and hyphens, no hyphen at either end, ' +
+      'at most 64: what DPS, the hub and X.509 all accept.',
+    environment: 'DEVICE_ID',
+    example: 'press-07',
+    aliases: ['deviceId', 'id', 'name'],
+  }),
+  idRule: optional(
+    setting(oneOf('portable', 'azure'), {
+      description:
+        'Which registration IDs are accepted. "azure" also lets capitals and . _ : through (the last character a letter, a digit or a hyphen), ' +
+        'for fleets that are called so already. The hub tells capitals from small letters, DPS does not: write the ID everywhere alike.',
+      environment: 'IOT_AGENT_ID_RULE',
+    }),
+    'portable',
+  ),
+})
+
+const dps = table('Where this device registers.', {
+  host: optional(
+    setting(hostAndPort(), {
+      description: 'The Device Provisioning Service, without scheme or path; port 8883 unless one is written.',
+      environment: 'DPS_HOST',
+      aliases: ['provisioningHost', 'globalEndpoint', 'endpoint'],
+    }),
+    'global.azure-devices-provisioning.net',
+  ),
+  idScope: setting(idScope(), {
+    description: 'ID scope of the DPS instance, as the overview page of the portal shows it.',
+    environment: 'DPS_ID_SCOPE',
+    example: '0ne00ABCDEF',
+    aliases: ['scopeId', 'scope'],
+  }),
+})
+
+const x509 = table('The certificate that this device shows to DPS and to the hub.', {
+  certificateFile: exactOptional(
+    setting(absolutePath(), {
+      description:
+        'PEM chain of a certificate that was made elsewhere, leaf first. Together with keyFile, or not at all: without both the agent makes its own key.',
+      environment: 'CERT_PATH',
+      example: '/etc/iot-certs/press-07.pem',
+      otherwise: 'the key and certificate in the state folder',
+      aliases: ['certFile', 'certificate', 'cert'],
+    }),
+  ),
+  keyFile: exactOptional(
+    setting(absolutePath(), {
+      description: 'PEM private key of certificateFile, readable by the agent only.',
+      environment: 'KEY_PATH',
+      example: '/etc/iot-certs/press-07.key',
+      otherwise: 'the key and certificate in the state folder',
+      aliases: ['key', 'privateKey', 'privateKeyFile'],
+    }),
+  ),
+  keyType: optional(
+    setting(oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'), {
+      description:
+        'The key that the agent makes. Making an RSA key takes far longer than making an EC key, most of all on a small processor.',
+      aliases: ['keyAlgorithm', 'algorithm'],
+    }),
+    'ec-p256',
+  ),
+})
+
+const issuer = table('Where the certificate comes from.', {
+  kind: optional(
+    setting(oneOf('folder'), {
+      description:
+        'Who turns the certificate request of this device into a certificate. "folder" writes requests/ID.csr and waits for issued/ID.pem.',
+      aliases: ['type'],
+    }),
+    'folder',
+  ),
+  folder: exactOptional(
+    setting(absolutePath(), {
+      description: 'The folder that holds requests/ and issued/.',
+      example: '/var/lib/iot-device-agent',
+      otherwise: 'paths.stateDir',
+      aliases: ['path', 'directory'],
+    }),
+  ),
+})
+
+const telemetry = table('What this device sends.', {
+  intervalSeconds: optional(
+    setting(wholeNumber(1, 86_400), {
+      description: 'Time between two samples. The device twin may change it while the agent runs.',
+      unit: 'seconds',
+      environment: 'TELEMETRY_INTERVAL',
+      aliases: ['interval', 'period'],
+    }),
+    60,
+  ),
+  bufferSamples: optional(
+    setting(wholeNumber(1, 1_000_000), {
+      description:
+        'Samples kept in memory while the hub cannot be reached. Beyond it the oldest is dropped and counted.',
+      unit: 'samples',
+      aliases: ['buffer', 'bufferSize', 'queueSize'],
+    }),
+    10_000,
+  ),
+})
+
+const hub = table('The connection to IoT Hub.', {
+  keepAliveSeconds: optional(
+    setting(wholeNumber(30, 60), {
+      description:
+        'MQTT keep-alive. A connection that died without a sign (half-open TCP) is noticed after at most twice this time: 90 s by default.',
+      unit: 'seconds',
+      aliases: ['keepAlive'],
+    }),
+    45,
+  ),
+})
+
+const log = table('What goes to the journal.', {
+  level: optional(
+    setting(oneOf('debug', 'info', 'warn', 'error'), {
+      description: 'Least severity that is logged. The device twin may change it while the agent runs.',
+      environment: 'IOT_AGENT_LOG_LEVEL',
+    }),
+    'info',
+  ),
+})
+
+const tls = table('Which servers are trusted.', {
+  caFile: exactOptional(
+    setting(absolutePath(), {
+      description:
+        'PEM file of the only authorities to trust for servers, in place of those of the runtime: for a TLS-inspecting proxy, or a gateway with a private authority.',
+      environment: 'IOT_AGENT_CA_FILE',
+      example: '/etc/ssl/certs/ca-certificates.crt',
+      otherwise: 'the roots of the runtime',
+      aliases: ['ca', 'caPath', 'trustBundle'],
+    }),
+  ),
+})
+
+const paths = table('Where this agent keeps its files.', {
+  stateDir: optional(
+    setting(absolutePath(), {
+      description: 'What must survive a restart: keys, certificates, the assigned hub. Only the agent may enter.',
+      environment: 'IOT_AGENT_STATE_DIR',
+      aliases: ['stateFolder', 'dataDir'],
+    }),
+    '/var/lib/iot-device-agent',
+  ),
+  runtimeDir: optional(
+    setting(socketFolder(), {
+      description: 'The sockets of the running agent.',
+      environment: 'IOT_AGENT_RUNTIME_DIR',
+      aliases: ['runtimeFolder', 'runDir'],
+    }),
+    '/run/iot-device-agent',
+  ),
+})
+
+/**
+ * Every key of the configuration: the one source of the loader, the commented example, `config list --doc` and
+ * docs/configuration.md.
+ */
+export const configSchema = object({ device, dps, auth: object({ x509 }), issuer, telemetry, hub, log, tls, paths })
+
+type DeepReadonly<T> = T extends object ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> } : T
+
+/** The configuration as it is written, defaults filled in; nothing derived. */
+export type Settings = DeepReadonly<InferOutput<typeof configSchema>>

@@ -1,0 +1,26 @@
+import type { KeyInfo } from './setting.ts'
+
+/** The value of a key as people may see it: a secret as `***`. */
+export function veil(info: Pick<KeyInfo, 'secret'>, value: unknown): unknown {
+  return info.secret === true && value !== undefined ? '***' : value
+}
+
+/** A value as text of one line: JSON without characters that move a terminal, bounded. */
+export function showValue(value: unknown): string {
+  const text = (JSON.stringify(value, spellNumbers) ?? String(value)).replaceAll(
+    /[\u007f-\u009f\u2028-\u202e]/g,
+    escape,
+  )
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}… (${text.length} characters)`
+}
+
+/** Longest value that is shown whole, in characters. */
+const MAX_SHOWN = 120
+
+function spellNumbers(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
+}
+
+function escape(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}

@@ -1,0 +1,133 @@
+import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { parse, TomlError } from 'smol-toml'
+import { errorCode } from '../system/files.ts'
+import { flatten } from './flatten.ts'
+import type { Found, Layer } from './flatten.ts'
+import type { Problem } from './problems.ts'
+import type { KeyInfo } from './setting.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Largest configuration file, in bytes. Ours have a few hundred; more is a mistaken path. */
+const MAX_FILE_BYTES = 1024 * 1024
+
+/** `config.toml` and the `*.toml` of `config.d` in name order; only what is there. Hidden files are an editor's. */
+export function readFolder(folder: string, keys: readonly KeyInfo[], mustExist: boolean): readonly Layer[] {
+  const dropIns = join(folder, 'config.d')
+  try {
+    if (mustExist && !isFolder(folder)) return [failed(folder, 'There is no such folder.')]
+    const names = listFolder(dropIns).filter((name) => name.endsWith('.toml') && !name.startsWith('.'))
+    const files = [join(folder, 'config.toml'), ...names.toSorted().map((name) => join(dropIns, name))]
+    return files.map((file) => readFile(file, keys))
+  } catch (error) {
+    return [readFile(join(folder, 'config.toml'), keys), failed(dropIns, `It cannot be listed: ${reason(error)}.`)]
+  }
+}
+
+/** The variables that name a key; an empty one counts as unset. Numbers are read as numbers, all else stays text. */
+export function readEnvironment(environment: Environment, keys: readonly KeyInfo[]): Layer {
+  const found = new Map<string, Found>()
+  for (const info of keys) {
+    const text = info.environment === undefined ? undefined : environment[info.environment]
+    if (text === undefined || text === '') continue
+    found.set(info.key, { value: fromText(text, info.type), origin: `environment ${info.environment}` })
+  }
+  return { found, problems: [] }
+}
+
+/** Whether a file is there; the system's code when that cannot be told. */
+export function look(path: string): 'there' | 'absent' | { readonly refused: string } {
+  try {
+    return statSync(path).isDirectory() ? 'absent' : 'there'
+  } catch (error) {
+    return isAbsence(error) ? 'absent' : { refused: reason(error) }
+  }
+}
+
+function readFile(path: string, keys: readonly KeyInfo[]): Layer {
+  try {
+    const text = readText(path)
+    if (typeof text === 'object') return failed(path, text.problem)
+    return flatten(parse(text), keys, path)
+  } catch (error) {
+    if (isAbsence(error)) return { found: new Map(), problems: [] }
+    if (error instanceof TomlError) return { found: new Map(), problems: [syntaxProblem(path, error)] }
+    return failed(path, `It cannot be read: ${reason(error)}.`)
+  }
+}
+
+/** @throws whatever the file system refuses with */
+function readText(path: string): string | { readonly problem: string } {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const { size, isRegular } = describe(file)
+    if (!isRegular) return { problem: 'It is not a regular file.' }
+    if (size > MAX_FILE_BYTES)
+      return { problem: `It has ${size} bytes; a configuration has at most ${MAX_FILE_BYTES}.` }
+    return decode(readFileSync(file))
+  } finally {
+    closeSync(file)
+  }
+}
+
+function describe(file: number): { readonly size: number; readonly isRegular: boolean } {
+  const status = fstatSync(file)
+  return { size: status.size, isRegular: status.isFile() }
+}
+
+function decode(bytes: Buffer): string | { readonly problem: string } {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return { problem: 'It is not UTF-8 text.' }
+  }
+}
+
+/** The parser quotes the lines around the mistake; they are left out, as a secret may stand in them. */
+function syntaxProblem(path: string, error: TomlError): Problem {
+  const fact = (error.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '')
+  const remedy = `Mend the line: text stands in quotes, a table as [name] on its own line, each key once. TOML: https://toml.io`
+  return {
+    ...fileProblem(path, `Line ${error.line}, column ${error.column} is not TOML: ${fact}.`),
+    origin: `${path}:${error.line}:${error.column}`,
+    remedy,
+  }
+}
+
+function failed(path: string, problem: string): Layer {
+  return { found: new Map(), problems: [fileProblem(path, problem)] }
+}
+
+function fileProblem(path: string, problem: string): Problem {
+  const remedy = `Check it as the user of the agent: ls -ld ${path}`
+  return { key: undefined, value: undefined, problem, remedy, origin: path }
+}
+
+function listFolder(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if (isAbsence(error)) return []
+    throw error
+  }
+}
+
+/** @throws whatever the file system refuses with */
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
+function fromText(text: string, type: KeyInfo['type']): unknown {
+  if (type === 'number' && /^\s*[+-]?\d{1,15}\s*$/.test(text)) return Number(text)
+  if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
+  return text
+}
+
+function isAbsence(error: unknown): boolean {
+  return errorCode(error) === 'ENOENT'
+}
+
+function reason(error: unknown): string {
+  return errorCode(error) ?? (error instanceof Error ? error.message : String(error))
+}

@@ -1,0 +1,49 @@
+import { check, description, integer, maxValue, minValue, number, picklist, pipe, regex, string } from 'valibot'
+
+/** A whole number of a range, both ends included. */
+export const wholeNumber = (least: number, most: number) =>
+  pipe(number(), integer(), minValue(least), maxValue(most), description(`a whole number from ${least} to ${most}`))
+
+/** One of a few words. */
+export const oneOf = <const Words extends readonly [string, ...string[]]>(...words: Words) =>
+  pipe(
+    picklist(words),
+    description(words.length === 1 ? showWord(words[0]) : `one of ${words.map(showWord).join(', ')}`),
+  )
+
+/** A file or folder that does not depend on where the agent was started. */
+export const absolutePath = () => pipe(string(), regex(/^\/[^\0]*$/), description('an absolute path'))
+
+/** Longest `runtimeDir`, in bytes: Linux bounds the path of a socket to 107, and `/telemetry.sock` follows. */
+const MAX_RUNTIME_DIR_BYTES = 107 - '/telemetry.sock'.length
+
+/** The folder of the sockets. */
+export const socketFolder = () =>
+  pipe(
+    string(),
+    regex(/^\/[^\0]*$/),
+    check((path) => Buffer.byteLength(path) <= MAX_RUNTIME_DIR_BYTES),
+    description(`an absolute path of at most ${MAX_RUNTIME_DIR_BYTES} bytes`),
+  )
+
+/** RFC 1123 host name or IPv4 address, with a port where a test or a gateway needs one. */
+export const hostAndPort = () => pipe(string(), check(isHostAndPort), description('a host name, or host:port'))
+
+/** What DPS shows as ID scope. Only what cannot travel in a topic, a URL or a user name is refused. */
+export const idScope = () =>
+  pipe(string(), regex(/^[A-Za-z0-9-]{1,64}$/), description('the ID scope of a DPS instance'))
+
+/** A registration ID; which characters it may have depends on `device.idRule`. */
+export const registrationId = () => pipe(string(), regex(/^[^\0]{1,128}$/), description('a registration ID'))
+
+function isHostAndPort(text: string): boolean {
+  const [, host = '', port] = /^([^:]+)(?::(\d{1,5}))?$/.exec(text) ?? []
+  const labels = host.split('.')
+  const named =
+    host.length <= 253 && labels.every((label) => /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/.test(label))
+  return named && (port === undefined || (Number(port) >= 1 && Number(port) <= 65_535))
+}
+
+function showWord(word: string): string {
+  return JSON.stringify(word)
+}
