@@ -1,0 +1,42 @@
+import { asFailure, Failure } from '../failure.ts'
+import type { FailureCode } from '../failure.ts'
+import type { ExchangeFolders } from '../pki/exchange.ts'
+import type { KeyType } from '../pki/key.ts'
+import type { Clock } from '../system/clock.ts'
+
+/** What the commands about keys and certificates take from the configuration. */
+export interface CredentialSettings extends ExchangeFolders {
+  readonly stateDir: string
+  readonly registrationId: string
+  readonly keyType: KeyType
+}
+
+/** The world around a command. */
+export interface CommandEnvironment {
+  readonly stdout: (text: string) => void
+  readonly stderr: (text: string) => void
+  readonly stdin: AsyncIterable<Uint8Array>
+  readonly clock: Clock
+  /** Becomes the owner of a folder when root runs the command; `actAsOwner` outside of tests. */
+  readonly actAsOwner: (folder: string) => Promise<boolean>
+}
+
+/** Exit codes. Source: ARCHITECTURE.md, "Commands and exit codes". */
+export const EXIT_FINE = 0
+export const EXIT_FAILED = 1
+
+/** Runs the body of a command; a failure is printed with its advice and gives the exit code 1. */
+export async function reportFailure(environment: CommandEnvironment, body: () => Promise<number>): Promise<number> {
+  try {
+    return await body()
+  } catch (error) {
+    const failure = asFailure(error)
+    printProblem(environment, failure.code, failure.message)
+    return EXIT_FAILED
+  }
+}
+
+/** Code and fact on one line, the advice of the failure table below. */
+export function printProblem(environment: CommandEnvironment, code: FailureCode, fact: string): void {
+  environment.stderr(`${code}: ${fact}\n  ${new Failure(code, fact).advice}\n`)
+}

@@ -1,0 +1,115 @@
+import { createPublicKey } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { join } from 'node:path'
+import { Failure } from '../failure.ts'
+import { makeCsr } from '../pki/csr.ts'
+import { keyKind, keyToPem, makeKey, readKey } from '../pki/key.ts'
+import type { KeyType } from '../pki/key.ts'
+import { exists, readIfThere, writeDurably } from '../system/files.ts'
+import { makeFolderDurably } from './durable-folder.ts'
+import { readVaultKey, requirePrivate } from './private-file.ts'
+
+/** What a request is made for. */
+export interface Wanted {
+  readonly registrationId: string
+  readonly keyType: KeyType
+}
+
+/** A certificate request that waits for its issuer. The key itself stays in the vault. */
+export interface PendingRequest {
+  readonly registrationId: string
+  /** PKCS#10, PEM. */
+  readonly csrPem: string
+  readonly publicKey: KeyObject
+  /** `ec-p256`, `rsa-2048`, … */
+  readonly keyKind: string
+  /** Where the key is on disk. */
+  readonly keyFile: string
+  /** ISO 8601, UTC, by the clock of that moment. */
+  readonly requestedAt: string
+}
+
+/** What lies in the folder. Only the key cannot be had again: the rest is made anew from it. */
+export type PendingState =
+  | { readonly state: 'absent' }
+  | { readonly state: 'whole'; readonly request: PendingRequest; readonly keyPem: string }
+  | { readonly state: 'keyOnly'; readonly key: KeyObject }
+  | { readonly state: 'torn'; readonly why: string }
+
+export const KEY_FILE = 'key.pem'
+export const CHAIN_FILE = 'chain.pem'
+const CSR_FILE = 'request.csr'
+const META_FILE = 'meta.json'
+
+/** @throws Failure KEY_EXPOSED */
+export async function readPending(folder: string): Promise<PendingState> {
+  if (!(await exists(folder))) return { state: 'absent' }
+  await requirePrivate(folder)
+  const keyFile = join(folder, KEY_FILE)
+  const keyPem = await readVaultKey(keyFile)
+  const key = parseKey(keyPem, keyFile)
+  if (key instanceof Failure || keyPem === undefined) return { state: 'torn', why: 'its key is missing or unreadable' }
+  const meta = parseMeta(await readIfThere(join(folder, META_FILE)))
+  const csrPem = await readIfThere(join(folder, CSR_FILE))
+  if (meta === undefined || !isWholeRequest(csrPem)) return { state: 'keyOnly', key }
+  const publicKey = createPublicKey(key)
+  return { state: 'whole', keyPem, request: { ...meta, csrPem, publicKey, keyKind: keyKind(key), keyFile } }
+}
+
+/**
+ * Makes key, request and note together; after a power cut all of it is there or nothing.
+ *
+ * @returns false when somebody else was first
+ * @throws Failure DISK_FULL, STATE_UNWRITABLE, CONFIG_INVALID
+ */
+export async function makePending(folder: string, wanted: Wanted, nowMs: number): Promise<boolean> {
+  const key = await makeKey(wanted.keyType)
+  const { pem } = await makeCsr(key, wanted.registrationId)
+  return makeFolderDurably(folder, {
+    [KEY_FILE]: keyToPem(key),
+    [CSR_FILE]: pem,
+    [META_FILE]: writeMeta(wanted.registrationId, nowMs),
+  })
+}
+
+/** Makes request and note anew for a key that has lost them. */
+export async function mendPending(
+  folder: string,
+  key: KeyObject,
+  registrationId: string,
+  nowMs: number,
+): Promise<void> {
+  const { pem } = await makeCsr(key, registrationId)
+  await writeDurably(join(folder, CSR_FILE), pem)
+  await writeDurably(join(folder, META_FILE), writeMeta(registrationId, nowMs))
+}
+
+function writeMeta(registrationId: string, nowMs: number): string {
+  return `${JSON.stringify({ registrationId, requestedAt: new Date(nowMs).toISOString() }, undefined, 2)}\n`
+}
+
+function parseMeta(text: string | undefined): Pick<PendingRequest, 'registrationId' | 'requestedAt'> | undefined {
+  try {
+    const meta: unknown = JSON.parse(text ?? '')
+    if (typeof meta !== 'object' || meta === null) return undefined
+    if (!('registrationId' in meta) || !('requestedAt' in meta)) return undefined
+    const { registrationId, requestedAt } = meta
+    if (typeof registrationId !== 'string' || typeof requestedAt !== 'string') return undefined
+    return { registrationId, requestedAt }
+  } catch {
+    return undefined
+  }
+}
+
+function isWholeRequest(pem: string | undefined): pem is string {
+  return /^-----BEGIN CERTIFICATE REQUEST-----[^-]+-----END CERTIFICATE REQUEST-----\n$/.test(pem ?? '')
+}
+
+function parseKey(pem: string | undefined, where: string): KeyObject | Failure {
+  try {
+    return readKey(pem ?? '', where)
+  } catch (error) {
+    if (error instanceof Failure) return error
+    throw error
+  }
+}

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { after } from 'node:test'
+import { runInstallCertificate } from '../../../agent/commands/install-certificate.ts'
+import { obtainCertificate } from '../../../agent/credential/obtain.ts'
+import { openVault } from '../../../agent/credential/vault.ts'
+import { createFolderIssuer } from '../../../agent/issue/folder.ts'
+import { makeTemporaryFolder } from '../../kit/openssl.ts'
+import { makeTestIssuer } from '../credential/fixture.ts'
+import { makeCommandBench } from './credential-bench.ts'
+
+const authorities = await makeTemporaryFolder()
+after(() => authorities[Symbol.asyncDispose]())
+const issuer = await makeTestIssuer(authorities.path)
+
+test('a good chain is laid down where the agent waits, and the agent takes it into use', async () => {
+  await using bench = await makeCommandBench()
+  const { settings, clock } = bench
+  const vault = await openVault(settings.stateDir, clock)
+  const request = await vault.request(settings)
+  const file = join(bench.path, 'chain.pem')
+  await writeFile(file, await issuer.chainFor(request))
+  assert.equal(await runInstallCertificate({ ...settings, file }, bench.environment), 0)
+  const { stdout, stderr } = bench.printed()
+  assert.equal(stderr, '')
+  const source = createFolderIssuer({ ...settings, clock, warn: (failure) => assert.fail(failure) })
+  const obtained = obtainCertificate(
+    settings,
+    { vault, source, clock, report: () => undefined },
+    AbortSignal.timeout(20_000),
+  )
+  await clock.waiting()
+  await clock.advance(1000)
+  assert.ok(stdout.includes((await obtained).facts.thumbprintSha256))
+})
+
+test('every problem is printed with code and advice, and nothing is installed', async () => {
+  await using bench = await makeCommandBench()
+  const { settings } = bench
+  const vault = await openVault(settings.stateDir, bench.clock)
+  const request = await vault.request(settings)
+  const file = join(bench.path, 'chain.pem')
+  const profile = { subject: '/CN=other', extensions: 'extendedKeyUsage = serverAuth' }
+  await writeFile(file, await issuer.chainFor(request, profile))
+  assert.equal(await runInstallCertificate({ ...settings, file }, bench.environment), 1)
+  const { stdout, stderr } = bench.printed()
+  assert.equal(stdout, '')
+  const lines = stderr.trimEnd().split('\n')
+  assert.deepEqual(
+    lines.filter((_, index) => index % 2 === 0).map((line) => line.replace(/:.*/, '')),
+    ['CHAIN_NAME_MISMATCH', 'CHAIN_NO_CLIENT_AUTH'],
+  )
+  for (const advice of lines.filter((_, index) => index % 2 === 1)) assert.match(advice, /^ {2}\S/)
+  await assert.rejects(readdir(settings.issuedDir), { code: 'ENOENT' })
+})
+
+test('a chain for the key of another device is refused', async () => {
+  await using bench = await makeCommandBench()
+  await using other = await makeCommandBench()
+  await (await openVault(bench.settings.stateDir, bench.clock)).request(bench.settings)
+  const stranger = await (await openVault(other.settings.stateDir, other.clock)).request(other.settings)
+  const file = join(bench.path, 'chain.pem')
+  await writeFile(file, await issuer.chainFor(stranger))
+  assert.equal(await runInstallCertificate({ ...bench.settings, file }, bench.environment), 1)
+  assert.match(bench.printed().stderr, /^CHAIN_KEY_MISMATCH: /)
+})
+
+test('"-" reads the chain from stdin', async () => {
+  await using state = await makeCommandBench()
+  const request = await (await openVault(state.settings.stateDir, state.clock)).request(state.settings)
+  const chain = await issuer.chainFor(request)
+  await using bench = await makeCommandBench([chain.slice(0, 500), chain.slice(500)])
+  assert.equal(await runInstallCertificate({ ...state.settings, file: '-' }, bench.environment), 0)
+  assert.equal(await readFile(join(state.settings.issuedDir, 'edge-0042.pem'), 'utf8'), chain)
+})
+
+test('the file is read before the command becomes another user', async () => {
+  await using bench = await makeCommandBench()
+  const request = await (await openVault(bench.settings.stateDir, bench.clock)).request(bench.settings)
+  const file = join(bench.path, 'chain.pem')
+  await writeFile(file, await issuer.chainFor(request))
+  const actAsOwner = async () => {
+    await rm(file)
+    return true
+  }
+  assert.equal(await runInstallCertificate({ ...bench.settings, file }, { ...bench.environment, actAsOwner }), 0)
+})
+
+test('without an open request, or with one for another registration ID, nothing is taken', async () => {
+  await using bench = await makeCommandBench()
+  const file = join(bench.path, 'chain.pem')
+  await writeFile(file, 'junk')
+  const install = () => runInstallCertificate({ ...bench.settings, file }, bench.environment)
+  assert.equal(await install(), 1)
+  assert.match(bench.printed().stderr, /^NO_PENDING_REQUEST: /)
+  const vault = await openVault(bench.settings.stateDir, bench.clock)
+  await vault.request({ ...bench.settings, registrationId: 'edge-0043' })
+  assert.equal(await install(), 1)
+  assert.match(bench.printed().stderr, /^NO_PENDING_REQUEST: /)
+})
+
+test('a missing file and one without end are refused', async () => {
+  await using bench = await makeCommandBench()
+  await (await openVault(bench.settings.stateDir, bench.clock)).request(bench.settings)
+  const install = (file: string) => runInstallCertificate({ ...bench.settings, file }, bench.environment)
+  assert.equal(await install(join(bench.path, 'none.pem')), 1)
+  assert.match(bench.printed().stderr, /^CHAIN_UNREADABLE: .*ENOENT/)
+  assert.equal(await install('/dev/zero'), 1)
+  assert.match(bench.printed().stderr, /^CHAIN_TOO_LARGE: /)
+})

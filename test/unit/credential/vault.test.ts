@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict'
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { after } from 'node:test'
+import { openVault } from '../../../agent/credential/vault.ts'
+import { createFakeClock } from '../../kit/clock.ts'
+import { makeTemporaryFolder } from '../../kit/openssl.ts'
+import { ID, makeTestIssuer, publicKeys, wanted } from './fixture.ts'
+import { cutAfter } from './power-cut.ts'
+
+const authorities = await makeTemporaryFolder()
+after(() => authorities[Symbol.asyncDispose]())
+const issuer = await makeTestIssuer(authorities.path)
+
+/** Vaults that tests work on copies of: one generation in use; the same and an open request, with the chain for it. */
+const inUse = join(authorities.path, 'in-use')
+const waiting = join(authorities.path, 'waiting')
+{
+  const vault = await openVault(inUse)
+  await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
+}
+await cp(inUse, waiting, { recursive: true })
+const openRequest = await (await openVault(waiting)).request(wanted)
+const openChain = await issuer.checkedFor(openRequest)
+
+async function preparedState(
+  from = inUse,
+): Promise<AsyncDisposable & { readonly path: string; readonly vault: string }> {
+  const folder = await makeTemporaryFolder()
+  const path = join(folder.path, 'state')
+  await cp(from, path, { recursive: true, preserveTimestamps: true })
+  return { path, vault: join(path, 'credentials'), [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() }
+}
+
+const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8)
+
+test('a request is made once, closed to others, and survives restarts', async () => {
+  await using folder = await makeTemporaryFolder()
+  const first = await (await openVault(folder.path)).request(wanted)
+  assert.equal(first.registrationId, ID)
+  assert.equal(first.keyKind, 'ec-p256')
+  const [ofRequest, ofKey] = await publicKeys(folder.path, first.csrPem, first.keyFile)
+  assert.equal(ofRequest, ofKey)
+  const again = await openVault(folder.path)
+  assert.equal((await again.request(wanted)).csrPem, first.csrPem)
+  assert.equal((await again.request({ ...wanted, keyType: 'ec-p384' })).csrPem, first.csrPem)
+  assert.equal((await again.pending())?.requestedAt, first.requestedAt)
+  assert.equal(await modeOf(first.keyFile), '600')
+  assert.equal(await modeOf(join(folder.path, 'credentials')), '700')
+  assert.equal(await modeOf(join(folder.path, 'credentials', 'pending')), '700')
+  assert.deepEqual(again.repairs, [])
+})
+
+test('many who ask at once get one and the same request', async () => {
+  await using folder = await makeTemporaryFolder()
+  const asked = Array.from({ length: 8 }, async () => (await openVault(folder.path)).request(wanted))
+  const requests = await Promise.all(asked)
+  assert.equal(new Set(requests.map((request) => request.csrPem)).size, 1)
+  assert.deepEqual(await readdir(join(folder.path, 'credentials')), ['pending'])
+})
+
+test('a vault that is opened while a request is being made lets it be', async () => {
+  await using folder = await makeTemporaryFolder()
+  const vault = await openVault(folder.path)
+  let made = false
+  const request = vault.request(wanted).finally(() => {
+    made = true
+  })
+  while (!made) await openVault(folder.path)
+  assert.equal((await request).registrationId, ID)
+})
+
+test('an empty vault has neither credential nor request', async () => {
+  await using folder = await makeTemporaryFolder()
+  const vault = await openVault(folder.path)
+  assert.equal(await vault.active(), undefined)
+  assert.equal(await vault.pending(), undefined)
+})
+
+test('an accepted chain is in use at once and after a restart, under a name of its own', async () => {
+  await using folder = await makeTemporaryFolder()
+  const vault = await openVault(folder.path)
+  const request = await vault.request(wanted)
+  const keyPem = await readFile(request.keyFile, 'utf8')
+  const chain = await issuer.checkedFor(request)
+  const credential = await vault.accept(chain)
+  assert.equal(credential.generation, 'gen-0001')
+  assert.equal(credential.keyPem, keyPem)
+  assert.equal(credential.chainPem, chain.pem)
+  assert.equal(credential.facts.thumbprintSha256, chain.facts.thumbprintSha256)
+  assert.equal(await vault.pending(), undefined)
+  assert.deepEqual(await (await openVault(folder.path)).active(), credential)
+  const generation = join(folder.path, 'credentials', 'gen-0001')
+  assert.deepEqual(await readdir(generation), ['chain.pem', 'key.pem', 'meta.json', 'request.csr'])
+  assert.equal(await modeOf(join(generation, 'key.pem')), '600')
+})
+
+test('the next generation has another key and leaves the superseded one as it was', async () => {
+  await using state = await preparedState()
+  const vault = await openVault(state.path)
+  const before = await vault.active()
+  const request = await vault.request(wanted)
+  assert.equal((await vault.active())?.generation, 'gen-0001', 'waiting disturbs nothing')
+  const credential = await vault.accept(await issuer.checkedFor(request))
+  assert.equal(credential.generation, 'gen-0002')
+  assert.notEqual(credential.keyPem, before?.keyPem)
+  assert.equal(await readFile(join(state.vault, 'gen-0001', 'key.pem'), 'utf8'), before?.keyPem)
+  assert.equal(await readFile(join(state.vault, 'gen-0001', 'chain.pem'), 'utf8'), before?.chainPem)
+})
+
+test('a chain is accepted only for the request that is open', async () => {
+  await using state = await preparedState()
+  await using other = await makeTemporaryFolder()
+  const vault = await openVault(state.path)
+  const foreign = await issuer.checkedFor(await (await openVault(other.path)).request(wanted))
+  await assert.rejects(vault.accept(foreign), { code: 'NO_PENDING_REQUEST' })
+  await vault.request(wanted)
+  await assert.rejects(vault.accept(foreign), { code: 'CHAIN_KEY_MISMATCH' })
+  assert.equal((await vault.active())?.generation, 'gen-0001')
+})
+
+test('a request for another registration ID is set aside, not reused and not lost', async () => {
+  await using folder = await makeTemporaryFolder()
+  const vault = await openVault(folder.path, createFakeClock(Date.UTC(2026, 0, 2)))
+  const first = await vault.request(wanted)
+  const keyPem = await readFile(first.keyFile, 'utf8')
+  const second = await vault.request({ ...wanted, registrationId: 'edge-0043' })
+  assert.equal(second.registrationId, 'edge-0043')
+  assert.equal(second.publicKey.equals(first.publicKey), false)
+  const names = await readdir(join(folder.path, 'credentials'))
+  assert.deepEqual(names, ['pending', 'pending.superseded-2026-01-02T000000.000Z'])
+  assert.equal(await readFile(join(folder.path, 'credentials', names[1] ?? '', 'key.pem'), 'utf8'), keyPem)
+})
+
+test('wherever the making of a request is cut off, the next start has one whole request', async () => {
+  for (let allowed = 0, cut = true; cut; allowed += 1) {
+    await using folder = await makeTemporaryFolder()
+    cut = await cutAfter(allowed, async () => (await openVault(folder.path)).request(wanted))
+    const request = await (await openVault(folder.path)).request(wanted)
+    const [ofRequest, ofKey] = await publicKeys(folder.path, request.csrPem, request.keyFile)
+    assert.equal(ofRequest, ofKey, `cut after ${allowed} calls`)
+    assert.deepEqual(await readdir(join(folder.path, 'credentials')), ['pending'], `cut after ${allowed} calls`)
+    assert.ok(allowed < 100)
+  }
+})
+
+test('wherever an acceptance is cut off, the old credential or the new one is in use and none is lost', async () => {
+  const ends: (string | undefined)[] = []
+  for (let allowed = 0, cut = true; cut; allowed += 1) {
+    await using state = await preparedState(waiting)
+    const vault = await openVault(state.path)
+    cut = await cutAfter(allowed, () => vault.accept(openChain))
+    const reopened = await openVault(state.path)
+    const active = await reopened.active()
+    ends.push(active?.generation)
+    if (active?.generation === 'gen-0001') {
+      assert.equal((await reopened.pending())?.csrPem, openRequest.csrPem, 'the request still waits')
+      assert.equal((await reopened.accept(openChain)).generation, 'gen-0002')
+    }
+    const credential = await reopened.active()
+    assert.equal(credential?.generation, 'gen-0002', `cut after ${allowed} calls`)
+    assert.equal(credential?.facts.thumbprintSha256, openChain.facts.thumbprintSha256)
+    assert.equal(await reopened.pending(), undefined)
+    assert.deepEqual(reopened.repairs, [])
+    assert.ok(allowed < 100)
+  }
+  assert.ok(ends.length > 10, 'it was cut at every call')
+  assert.deepEqual([...new Set(ends)], ['gen-0001', 'gen-0002'], 'both ends were met, and never a third')
+})
+
+test('a first acceptance that is cut off leaves the request waiting or the credential in use', async () => {
+  for (let allowed = 0, cut = true; cut; allowed += 1) {
+    await using state = await preparedState(waiting)
+    await rm(join(state.vault, 'active'))
+    await rm(join(state.vault, 'gen-0001'), { recursive: true })
+    const vault = await openVault(state.path)
+    cut = await cutAfter(allowed, () => vault.accept(openChain))
+    const reopened = await openVault(state.path)
+    const credential = (await reopened.active()) ?? (await reopened.accept(openChain))
+    assert.equal(credential.facts.thumbprintSha256, openChain.facts.thumbprintSha256, `cut after ${allowed} calls`)
+    assert.equal(credential.generation, 'gen-0001')
+  }
+})
+
+test('without a pointer, or with one that is torn or names nothing, the newest whole generation is used', async () => {
+  for (const content of [undefined, '', 'gen-', '\0\0\0\0', 'gen-0009\n', '../elsewhere\n']) {
+    await using state = await preparedState()
+    await cp(join(state.vault, 'gen-0001'), join(state.vault, 'gen-0002'), { recursive: true })
+    await rm(join(state.vault, 'active'))
+    if (content !== undefined) await writeFile(join(state.vault, 'active'), content)
+    const vault = await openVault(state.path)
+    assert.equal((await vault.active())?.generation, 'gen-0002')
+    assert.deepEqual(
+      vault.repairs.map((repair) => repair.code),
+      content === undefined ? [] : ['STATE_TORN'],
+    )
+    assert.equal(await readFile(join(state.vault, 'active'), 'utf8'), 'gen-0002\n')
+  }
+})
+
+test('a pointer to an older whole generation is obeyed', async () => {
+  await using state = await preparedState()
+  await cp(join(state.vault, 'gen-0001'), join(state.vault, 'gen-0002'), { recursive: true })
+  assert.equal((await (await openVault(state.path)).active())?.generation, 'gen-0001')
+})
+
+test('a torn generation is set aside, an older whole one used, and its number is not used again', async () => {
+  const tear = {
+    'chain.pem': ['', 'half a cha', undefined],
+    'key.pem': ['', 'half a key', undefined],
+  }
+  for (const [file, contents] of Object.entries(tear)) {
+    for (const content of contents) {
+      await using state = await preparedState()
+      const first = await openVault(state.path)
+      await first.accept(await issuer.checkedFor(await first.request(wanted)))
+      const path = join(state.vault, 'gen-0002', file)
+      if (content === undefined) await rm(path)
+      else await writeFile(path, content)
+      const vault = await openVault(state.path)
+      assert.equal((await vault.active())?.generation, 'gen-0001')
+      assert.ok(vault.repairs.length > 0)
+      assert.ok((await readdir(state.vault)).some((name) => name.startsWith('gen-0002.unreadable-')))
+      assert.equal((await vault.accept(await issuer.checkedFor(await vault.request(wanted)))).generation, 'gen-0003')
+    }
+  }
+})
+
+test('a torn note or request is made anew from the key, which a signed chain may be on its way for', async () => {
+  for (const file of ['meta.json', 'request.csr']) {
+    await using folder = await makeTemporaryFolder()
+    const first = await (await openVault(folder.path)).request(wanted)
+    const chain = await issuer.checkedFor(first)
+    await writeFile(join(folder.path, 'credentials', 'pending', file), 'half a')
+    const vault = await openVault(folder.path)
+    assert.equal(await vault.pending(), undefined)
+    const mended = await vault.request(wanted)
+    assert.equal(mended.publicKey.equals(first.publicKey), true)
+    assert.equal(vault.repairs[0]?.code, 'STATE_TORN')
+    assert.equal((await vault.accept(chain)).generation, 'gen-0001')
+  }
+})
+
+test('a request whose key is torn is set aside and another made', async () => {
+  await using folder = await makeTemporaryFolder()
+  const first = await (await openVault(folder.path)).request(wanted)
+  await writeFile(first.keyFile, 'half a key')
+  const vault = await openVault(folder.path)
+  const second = await vault.request(wanted)
+  assert.equal(second.publicKey.equals(first.publicKey), false)
+  assert.ok((await readdir(join(folder.path, 'credentials'))).some((name) => name.startsWith('pending.unreadable-')))
+})
+
+test('a key that others can read is refused with the command that mends it, and accepted once mended', async () => {
+  await using state = await preparedState()
+  const key = join(state.vault, 'gen-0001', 'key.pem')
+  for (const mode of [0o640, 0o604, 0o620, 0o602]) {
+    await chmod(key, mode)
+    await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 600 ${key}$`) })
+  }
+  await chmod(key, 0o600)
+  assert.equal((await (await openVault(state.path)).active())?.generation, 'gen-0001')
+})
+
+test('folders that others can enter are refused, and so is the key of a waiting request', async () => {
+  await using state = await preparedState()
+  const { keyFile } = await (await openVault(state.path)).request(wanted)
+  for (const path of [state.vault, join(state.vault, 'gen-0001'), join(state.vault, 'pending')]) {
+    await chmod(path, 0o755)
+    await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 700 ${path}$`) })
+    await chmod(path, 0o700)
+  }
+  await chmod(keyFile, 0o644)
+  await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 600 ${keyFile}$`) })
+})
+
+test('an exposed key is never passed over for an older generation', async () => {
+  await using state = await preparedState()
+  const vault = await openVault(state.path)
+  await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
+  await chmod(join(state.vault, 'gen-0002', 'key.pem'), 0o644)
+  await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED' })
+})
+
+test('what a dead process was making is cleared away, what a living one is making is let be', async () => {
+  await using state = await preparedState()
+  await mkdir(join(state.vault, '.new-4194305-dead'))
+  await mkdir(join(state.vault, `.new-${process.ppid}-alive`))
+  await openVault(state.path)
+  assert.deepEqual(
+    (await readdir(state.vault)).filter((name) => name.startsWith('.new-')),
+    [`.new-${process.ppid}-alive`],
+  )
+})
+
+test('an acceptance that another process has finished meanwhile is no failure', async () => {
+  await using state = await preparedState()
+  const vault = await openVault(state.path)
+  const chain = await issuer.checkedFor(await vault.request(wanted))
+  await writeFile(join(state.vault, 'pending', 'chain.pem'), chain.pem)
+  await writeFile(join(state.vault, 'active'), 'gen-0002\n')
+  await rename(join(state.vault, 'pending'), join(state.vault, 'gen-0002'))
+  assert.equal((await vault.active())?.generation, 'gen-0002')
+})
