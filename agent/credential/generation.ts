@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
-import { exists, readIfThere } from '../system/files.ts'
+import { readIfThere } from '../system/files.ts'
 import { CHAIN_FILE, KEY_FILE } from './pending.ts'
 import { readVaultKey, requirePrivate } from './private-file.ts'
 import { pairUp } from './x509-credential.ts'
@@ -37,8 +37,7 @@ export function parsePointer(text: string): string | undefined {
 /** @throws Failure KEY_EXPOSED */
 export async function readGeneration(vault: string, name: string): Promise<GenerationState> {
   const folder = join(vault, name)
-  if (!(await exists(folder))) return { state: 'absent' }
-  await requirePrivate(folder)
+  if (!(await requirePrivate(folder))) return { state: 'absent' }
   const keyFile = join(folder, KEY_FILE)
   const keyPem = await readVaultKey(keyFile)
   if (keyPem === undefined) return { state: 'torn', why: `${name} has no key` }

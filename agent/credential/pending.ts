@@ -43,10 +43,11 @@ const META_FILE = 'meta.json'
 
 /** @throws Failure KEY_EXPOSED */
 export async function readPending(folder: string): Promise<PendingState> {
-  if (!(await exists(folder))) return { state: 'absent' }
-  await requirePrivate(folder)
+  if (!(await requirePrivate(folder))) return { state: 'absent' }
   const keyFile = join(folder, KEY_FILE)
   const keyPem = await readVaultKey(keyFile)
+  // Without key because another process has just made a generation of it.
+  if (keyPem === undefined && !(await exists(folder))) return { state: 'absent' }
   const key = parseKey(keyPem, keyFile)
   if (key instanceof Failure || keyPem === undefined) return { state: 'torn', why: 'its key is missing or unreadable' }
   const meta = parseMeta(await readIfThere(join(folder, META_FILE)))

@@ -50,10 +50,17 @@ export function exposureOfKeyFolder(path: string, found: Ownership): string | un
 /**
  * Refuses a folder of the vault that others can enter or that another user owns.
  *
+ * @returns whether there is such a folder
  * @throws Failure KEY_EXPOSED with the command that mends it
  */
-export async function requirePrivate(path: string): Promise<void> {
-  refuseExposed(path, exposureInVault(path, await lstat(path), currentIdentity()))
+export async function requirePrivate(path: string): Promise<boolean> {
+  try {
+    refuseExposed(path, exposureInVault(path, await lstat(path), currentIdentity()))
+    return true
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false
+    throw error
+  }
 }
 
 /**

@@ -62,11 +62,9 @@ test('many who ask at once get one and the same request', async () => {
 test('a vault that is opened while a request is being made lets it be', async () => {
   await using folder = await makeTemporaryFolder()
   const vault = await openVault(folder.path)
-  let made = false
-  const request = vault.request(wanted).finally(() => {
-    made = true
-  })
-  while (!made) await openVault(folder.path)
+  const request = vault.request(wanted)
+  const made = request.then(() => true)
+  while (!(await Promise.race([made, openVault(folder.path).then(() => false)])));
   assert.equal((await request).registrationId, ID)
 })
 

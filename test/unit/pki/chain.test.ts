@@ -250,10 +250,28 @@ test('two different certificates for our key are refused rather than chosen from
 test('an intermediate of the right name but another key is refused', async () => {
   await using elsewhere = await makeTemporaryFolder()
   const impostor = await (await makeRoot(elsewhere.path, 'Root')).makeIntermediate('Intermediate')
-  const withoutIdentifier = { extensions: DEVICE_EXTENSIONS.replace(/\nauthorityKeyIdentifier.*/, '') }
+  const withoutIdentifier = { extensions: DEVICE_EXTENSIONS.replace(/(authorityKeyIdentifier) = .*/, '$1 = none') }
   const bare = await intermediate.sign(device.request, withoutIdentifier)
   assert.deepEqual(refusals(leaf + impostor.certificatePem), ['CHAIN_BROKEN'])
   assert.deepEqual(refusals(bare + impostor.certificatePem), ['CHAIN_BROKEN'])
+})
+
+test('an issuer of the right name and key to which the authority key identifier does not point is refused', async () => {
+  const request = await makeRequest(intermediate.keyPath, '/CN=Intermediate')
+  const other = extensions('subjectKeyIdentifier = hash', 'subjectKeyIdentifier = 01:02:03', INTERMEDIATE_EXTENSIONS)
+  assert.deepEqual(refusals(leaf + (await root.sign(request, other))), ['CHAIN_BROKEN'])
+})
+
+test('an extension that stands there twice makes a certificate unreadable', async () => {
+  const bits = `${DEVICE_EXTENSIONS}\n1.2.3.4 = ASN1:FORMAT:BITLIST,BITSTRING:0`
+  const own = await intermediate.sign(device.request, { extensions: bits })
+  const der = Buffer.from(new X509Certificate(own).raw)
+  const at = der.indexOf(Buffer.from('06032a0304', 'hex'))
+  assert.notEqual(at, -1)
+  der.set(Buffer.from('0603551d0f', 'hex'), at)
+  const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`
+  assert.equal(sent(own).length, 1)
+  assert.deepEqual(refusals(pem), ['CHAIN_UNREADABLE'])
 })
 
 test('an issuer that may not sign certificates is refused', async () => {

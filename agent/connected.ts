@@ -1,0 +1,185 @@
+import type { Config } from './config/paths.ts'
+import { judgeHealth, reportOf } from './facts.ts'
+import type { Facts, Surroundings } from './facts.ts'
+import { asFailure, Failure } from './failure.ts'
+import type { OutgoingMessage, Session, Twin, TwinDocument } from './hub/session.ts'
+import { backoffMs } from './system/backoff.ts'
+import type { Clock } from './system/clock.ts'
+import type { Log } from './system/log.ts'
+import type { Notify } from './system/notify.ts'
+import { createBell } from './telemetry/bell.ts'
+import type { Bell } from './telemetry/bell.ts'
+import { forward } from './telemetry/forward.ts'
+import type { Sample } from './telemetry/sample.ts'
+import type { Schedule } from './telemetry/schedule.ts'
+import { readDesired } from './twin/desired.ts'
+import { difference } from './twin/difference.ts'
+import type { JsonObject } from './twin/json.ts'
+import { reconcile } from './twin/reconcile.ts'
+import type { Settings } from './twin/reconcile.ts'
+import { ourPart } from './twin/reported.ts'
+
+/** What a session is attended with. */
+export interface Attendance {
+  readonly config: Config
+  readonly clock: Clock
+  readonly random: () => number
+  readonly log: Log
+  readonly notify: Notify
+  readonly facts: Facts
+  readonly surroundings: Surroundings
+  readonly schedule: Schedule
+}
+
+/** The newest desired part of one session, and the bell that rings when there is a newer one. */
+export interface DesiredInbox {
+  readonly changed: Bell
+  put(desired: TwinDocument): void
+  newest(): TwinDocument | undefined
+}
+
+export function createDesiredInbox(): DesiredInbox {
+  const changed = createBell()
+  let newest: TwinDocument | undefined
+  return {
+    changed,
+    newest: () => newest,
+    put(desired) {
+      newest = desired
+      changed.ring()
+    },
+  }
+}
+
+/** Warnings are judged so often; what changed is reported at once. */
+const HEALTH_TICK_MS = 60_000
+
+/** Twin reads and reports that failed are tried again on this schedule. The hub allows 50 updates/s to all its devices. */
+const TWIN_RETRY = { baseMs: 2_000, capMs: 120_000 }
+
+/**
+ * Does what there is to do on one session: sends what is buffered, follows the twin, reports.
+ *
+ * @throws Failure       of a send that failed although the session had not ended
+ * @throws signal.reason when aborted, as it is at the end of the session
+ */
+export async function attend(
+  session: Session,
+  inbox: DesiredInbox,
+  parts: Attendance,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, facts, log } = parts
+  await Promise.all([
+    followTwin(session, inbox, parts, signal),
+    forward(
+      {
+        spool: parts.surroundings.spool,
+        send: (sample) => session.send(messageOf(sample)),
+        onAcknowledged: (sample) => {
+          facts.acknowledged += 1
+          facts.lastAcknowledgedAtMs = clock.now()
+          log.debug('telemetry acknowledged', { messageId: sample.id, acknowledged: facts.acknowledged })
+        },
+        onRefused: (sample, failure) => log.failure(failure, { event: 'a sample was given up', messageId: sample.id }),
+      },
+      signal,
+    ),
+  ])
+}
+
+function messageOf(sample: Sample): OutgoingMessage {
+  const { body, id: messageId, createdAtMs: creationTimeMs } = sample
+  return { body, messageId, creationTimeMs, contentType: 'application/json', contentEncoding: 'utf-8' }
+}
+
+/** Reads the twin, then answers every change of it and every change of our own health. */
+async function followTwin(
+  session: Session,
+  inbox: DesiredInbox,
+  parts: Attendance,
+  signal: AbortSignal,
+): Promise<never> {
+  const twin = await readUntilThere(session, parts, signal)
+  let known = ourPart(twin.reported)
+  let failed = 0
+  if (inbox.newest() === undefined) inbox.put(twin.desired)
+  for (;;) {
+    const desired = inbox.newest()
+    if (desired !== undefined) follow(desired, parts)
+    logHealth(parts)
+    const next = reportOf(parts.facts, parts.surroundings)
+    const failure = await reportDifference(session, known, next).catch(asFailure)
+    signal.throwIfAborted()
+    if (failure === undefined) known = next
+    else parts.log.failure(failure, { event: 'the twin could not be changed' })
+    failed = failure === undefined ? 0 : failed + 1
+    if (inbox.newest() === desired) await changeOrTick(inbox, parts, retryMs(failure, failed, parts), signal)
+  }
+}
+
+async function reportDifference(session: Session, known: JsonObject, next: JsonObject): Promise<undefined> {
+  const patch = difference(known, next)
+  if (patch !== undefined) await session.report(patch)
+  return undefined
+}
+
+/** A session without its twin works on; the twin is asked for until it comes. */
+async function readUntilThere(session: Session, parts: Attendance, signal: AbortSignal): Promise<Twin> {
+  for (let failed = 1; ; failed += 1) {
+    const outcome = await session.readTwin().catch(asFailure)
+    signal.throwIfAborted()
+    if (!(outcome instanceof Failure)) return outcome
+    parts.log.failure(outcome, { event: 'the twin could not be read' })
+    await parts.clock.wait(retryMs(outcome, failed, parts) ?? 0, signal)
+  }
+}
+
+function retryMs(failure: Failure | undefined, failed: number, { random }: Attendance): number | undefined {
+  return failure && (failure.retryAfterMs ?? backoffMs(failed - 1, TWIN_RETRY, random))
+}
+
+/** Applies what the cloud wishes and keeps the answers for the next report. */
+function follow(document: TwinDocument, { config, facts, log, schedule }: Attendance): void {
+  const read = readDesired(document)
+  if (!read.ok) return log.warn('the desired properties cannot be understood', { problems: read.problems })
+  const configured: Settings = { intervalSeconds: config.telemetry.intervalSeconds, logLevel: config.log.level }
+  const current: Settings = { intervalSeconds: schedule.intervalMs() / 1000, logLevel: log.level() }
+  const { actions, acknowledgements } = reconcile({ desired: read.value, configured, current })
+  facts.acknowledgements = acknowledgements
+  for (const action of actions) {
+    log.info('the twin changed a setting', { ...action })
+    if (action.do === 'setInterval') schedule.setIntervalMs(action.seconds * 1000)
+    else log.setLevel(action.level)
+  }
+}
+
+/** Returns at a change of the desired part, when a warning came or went, or when it is time to report again. */
+async function changeOrTick(
+  inbox: DesiredInbox,
+  parts: Attendance,
+  retryInMs: number | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    const before = inbox.newest()
+    const either = new AbortController()
+    const stop = AbortSignal.any([signal, either.signal])
+    const ends = [inbox.changed.next(stop), parts.clock.wait(retryInMs ?? HEALTH_TICK_MS, stop)]
+    try {
+      await Promise.race(ends)
+    } finally {
+      either.abort()
+      await Promise.allSettled(ends)
+    }
+    if (retryInMs !== undefined || inbox.newest() !== before || logHealth(parts)) return
+  }
+}
+
+/** Judges the warnings anew and logs what came and went; true when any did. */
+export function logHealth({ facts, surroundings, clock, log }: Attendance): boolean {
+  const { raised, cleared } = judgeHealth(facts, surroundings, clock.now())
+  for (const { code, text, advice } of raised) log.warn('warning', { code, text, advice })
+  for (const { code } of cleared) log.info('warning is over', { code })
+  return raised.length + cleared.length > 0
+}

@@ -1,0 +1,109 @@
+import { Failure } from '../failure.ts'
+import type { Warning } from '../health/tracker.ts'
+import { askControl } from './client.ts'
+import type { AskOptions } from './client.ts'
+import { isRecord } from './protocol.ts'
+
+/** Everything that `status` shows, as the running agent answers it. Times are wall time in milliseconds. */
+export interface Status {
+  /** Version of this form: a command refuses one that it does not know. */
+  readonly format: 1
+  /** The agent's clock when it answered. */
+  readonly atMs: number
+  readonly agent: { readonly version: string; readonly pid: number; readonly startedAtMs: number }
+  readonly device: {
+    readonly registrationId: string
+    readonly idScope: string
+    /** Known once DPS has assigned the device. */
+    readonly deviceId?: string
+    readonly assignedHub?: string
+  }
+  readonly connection: ConnectionStatus
+  readonly auth: {
+    readonly mode: 'x509'
+    readonly lane: 'x509'
+    readonly state: 'active' | 'awaitingCertificate'
+    readonly certificate?: CertificateStatus
+    readonly key?: KeyStatus
+  }
+  readonly telemetry: TelemetryStatus
+  readonly warnings: readonly Warning[]
+}
+
+export type ConnectionStatus =
+  | { readonly state: 'connected'; readonly sinceMs: number }
+  | {
+      readonly state: 'disconnected'
+      readonly sinceMs: number
+      readonly doing: 'starting' | 'awaitingCertificate' | 'registering' | 'connecting' | 'waiting' | 'stopping'
+      /** When it will be tried again. */
+      readonly retryAtMs?: number
+      /** What ended the last attempt. */
+      readonly failure?: { readonly code: string; readonly message: string; readonly advice: string }
+    }
+
+export interface CertificateStatus {
+  readonly subject: string
+  readonly issuer: string
+  readonly serial: string
+  readonly thumbprintSha256: string
+  readonly thumbprintSha1: string
+  /** ISO 8601, UTC. */
+  readonly notBefore: string
+  readonly notAfter: string
+  readonly issuedBy: string
+}
+
+export interface KeyStatus {
+  readonly path: string
+  /** Permission bits in octal: `0600`. */
+  readonly mode: string
+  /** `ec-p256`, `rsa-2048`, … */
+  readonly kind: string
+}
+
+export interface TelemetryStatus {
+  readonly intervalSeconds: number
+  readonly acknowledged: number
+  readonly lastAcknowledgedAtMs?: number
+  readonly buffered: number
+  readonly bufferedBytes: number
+  /** Samples given up, by cause. */
+  readonly dropped: Readonly<Record<string, number>>
+}
+
+/** What a command relies on without looking, by path. */
+const required: Readonly<Record<string, 'string' | 'number' | 'object'>> = {
+  atMs: 'number',
+  'agent.version': 'string',
+  'agent.pid': 'number',
+  'agent.startedAtMs': 'number',
+  'device.registrationId': 'string',
+  'connection.state': 'string',
+  'connection.sinceMs': 'number',
+  'auth.mode': 'string',
+  'auth.lane': 'string',
+  'auth.state': 'string',
+  'telemetry.intervalSeconds': 'number',
+  'telemetry.acknowledged': 'number',
+  'telemetry.buffered': 'number',
+  'telemetry.dropped': 'object',
+  warnings: 'object',
+}
+
+/** Asks the running agent for its status; throws as `askControl` does. */
+export async function askStatus(options: AskOptions, signal?: AbortSignal): Promise<Status> {
+  const answer = await askControl({ ask: 'status' }, options, signal)
+  if (!answer.ok) throw new Failure('CONTROL_BAD_ANSWER', `the agent refused: ${answer.code} ${answer.message}`)
+  if (!isStatus(answer.value)) throw new Failure('CONTROL_BAD_ANSWER', 'the status is of a form that is not known here')
+  return answer.value
+}
+
+/** Whether a value from the socket is a status of this form. */
+export function isStatus(value: unknown): value is Status {
+  if (!isRecord(value) || value['format'] !== 1 || !Array.isArray(value['warnings'])) return false
+  return Object.entries(required).every(([path, kind]) => {
+    const found = path.split('.').reduce<unknown>((node, key) => (isRecord(node) ? node[key] : undefined), value)
+    return typeof found === kind && found !== null
+  })
+}

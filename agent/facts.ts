@@ -1,0 +1,172 @@
+import { release } from 'node:os'
+import type { Config } from './config/paths.ts'
+import type { ConnectionStatus, Status } from './control/status.ts'
+import type { X509Credential } from './credential/x509-credential.ts'
+import type { Failure } from './failure.ts'
+import { track } from './health/tracker.ts'
+import type { Tracked, Warning } from './health/tracker.ts'
+import { findWarnings } from './health/warnings.ts'
+import type { Spool } from './telemetry/buffer.ts'
+import type { Acknowledgement } from './twin/reconcile.ts'
+import { buildReported } from './twin/reported.ts'
+import type { JsonObject } from './twin/json.ts'
+import { version } from './version.ts'
+
+type Doing = Extract<ConnectionStatus, { state: 'disconnected' }>['doing']
+
+/** What the agent does about its connection at this moment. Times are wall time in milliseconds. */
+export type Connection =
+  | { readonly state: 'connected'; readonly sinceMs: number }
+  | {
+      readonly state: 'disconnected'
+      readonly sinceMs: number
+      readonly doing: Doing
+      readonly retryAtMs?: number
+      readonly failure?: Failure
+    }
+
+/** Everything the running agent knows of itself. `status`, the twin and the warnings are views of it. */
+export interface Facts {
+  readonly startedAtMs: number
+  connection: Connection
+  device: { readonly deviceId: string; readonly assignedHub: string } | undefined
+  credential: X509Credential | undefined
+  /** Permission bits of the key file, as found. */
+  keyMode: number | undefined
+  awaitingSinceMs: number | undefined
+  acknowledged: number
+  lastAcknowledgedAtMs: number | undefined
+  lastDroppedAtMs: number | undefined
+  acknowledgements: readonly Acknowledgement[]
+  warnings: readonly Warning[]
+}
+
+export function createFacts(nowMs: number): Facts {
+  return {
+    startedAtMs: nowMs,
+    connection: { state: 'disconnected', sinceMs: nowMs, doing: 'starting' },
+    device: undefined,
+    credential: undefined,
+    keyMode: undefined,
+    awaitingSinceMs: undefined,
+    acknowledged: 0,
+    lastAcknowledgedAtMs: undefined,
+    lastDroppedAtMs: undefined,
+    acknowledgements: [],
+    warnings: [],
+  }
+}
+
+/** What the views need beside the facts. */
+export interface Surroundings {
+  readonly config: Config
+  readonly spool: Spool
+  readonly intervalMs: () => number
+}
+
+/** Judges the facts anew; what was raised or cleared comes back for the log. */
+export function judgeHealth(facts: Facts, { spool }: Surroundings, nowMs: number): Tracked {
+  const { connection, credential, keyMode, awaitingSinceMs, lastDroppedAtMs } = facts
+  const count = droppedSamples(spool)
+  const tracked = track(
+    facts.warnings,
+    findWarnings({
+      nowMs,
+      hub:
+        connection.state === 'connected'
+          ? { state: 'connected' }
+          : {
+              state: 'disconnected',
+              sinceMs: connection.sinceMs,
+              ...(connection.failure && { reason: connection.failure.message }),
+            },
+      ...(credential && {
+        certificate: {
+          notBeforeMs: Date.parse(credential.facts.notBefore),
+          notAfterMs: Date.parse(credential.facts.notAfter),
+        },
+      }),
+      ...(awaitingSinceMs !== undefined && { awaitingCertificateSinceMs: awaitingSinceMs }),
+      ...(credential &&
+        keyMode !== undefined && {
+          key: { path: credential.keyFile, mode: keyMode, legacy: credential.origin === 'files' },
+        }),
+      ...(lastDroppedAtMs !== undefined && { dropped: { count, lastMs: lastDroppedAtMs } }),
+      refusedDesired: facts.acknowledgements.filter((answer) => answer.ac !== 200).map((answer) => answer.key),
+    }),
+    nowMs,
+  )
+  facts.warnings = tracked.warnings
+  return tracked
+}
+
+/** The answer to `status`. */
+export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundings, nowMs: number): Status {
+  const { credential, keyMode } = facts
+  const level = spool.level()
+  return {
+    format: 1,
+    atMs: nowMs,
+    agent: { version, pid: process.pid, startedAtMs: facts.startedAtMs },
+    device: { registrationId: config.device.registrationId, idScope: config.dps.idScope, ...facts.device },
+    connection: connectionStatus(facts.connection),
+    auth: {
+      ...authOf(facts),
+      ...(credential &&
+        keyMode !== undefined && {
+          key: { path: credential.keyFile, mode: octal(keyMode), kind: credential.facts.keyKind },
+        }),
+    },
+    telemetry: {
+      intervalSeconds: intervalMs() / 1000,
+      acknowledged: facts.acknowledged,
+      ...(facts.lastAcknowledgedAtMs !== undefined && { lastAcknowledgedAtMs: facts.lastAcknowledgedAtMs }),
+      buffered: level.depth,
+      bufferedBytes: level.bytes,
+      dropped: level.dropped,
+    },
+    warnings: facts.warnings,
+  }
+}
+
+/** The reported part of the device twin. */
+export function reportOf(facts: Facts, { spool }: Surroundings): JsonObject {
+  const { depth, bytes } = spool.level()
+  return buildReported({
+    auth: authOf(facts),
+    agent: {
+      version,
+      runtime: `node ${process.versions.node}`,
+      arch: process.arch,
+      os: `${process.platform} ${release()}`,
+      startedAtMs: facts.startedAtMs,
+    },
+    outbox: { depth, bytes, dropped: droppedSamples(spool) },
+    warnings: facts.warnings,
+    acknowledgements: facts.acknowledgements,
+  })
+}
+
+function authOf({
+  credential,
+  awaitingSinceMs,
+}: Facts): Pick<Status['auth'], 'mode' | 'lane' | 'state' | 'certificate'> {
+  const state = awaitingSinceMs === undefined ? 'active' : 'awaitingCertificate'
+  const issuedBy = credential?.origin === 'files' ? 'file' : 'folder'
+  return { mode: 'x509', lane: 'x509', state, ...(credential && { certificate: { ...credential.facts, issuedBy } }) }
+}
+
+function connectionStatus(connection: Connection): ConnectionStatus {
+  if (connection.state === 'connected') return connection
+  const { failure, ...others } = connection
+  if (failure === undefined) return others
+  return { ...others, failure: { code: failure.code, message: failure.message, advice: failure.advice } }
+}
+
+function droppedSamples(spool: Spool): number {
+  return Object.values(spool.level().dropped).reduce((sum, count) => sum + count, 0)
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(4, '0')
+}

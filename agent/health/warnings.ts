@@ -1,0 +1,152 @@
+/**
+ * What a warning asks for: `wrong` the device is not as wanted now, `soon` it will not be unless somebody acts,
+ * `note` worth knowing.
+ */
+export type Severity = 'wrong' | 'soon' | 'note'
+
+export interface WarningEntry {
+  readonly severity: Severity
+  readonly meaning: string
+  /** What to do or type next. */
+  readonly advice: string
+}
+
+/** Every warning the agent can raise. A code is never renamed or reused: dashboards and scripts know it. */
+export const warningTable = {
+  HUB_DISCONNECTED: {
+    severity: 'wrong',
+    meaning: 'The device has been without its hub for longer than a reconnection takes.',
+    advice: 'journalctl -u iot-device-agent -n 50',
+  },
+  AWAITING_CERTIFICATE: {
+    severity: 'wrong',
+    meaning: 'The device has made its key and CSR, and waits for its certificate.',
+    advice: 'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem',
+  },
+  CERTIFICATE_EXPIRED: {
+    severity: 'wrong',
+    meaning: 'The certificate has expired by the clock of this device: no server will take it at the next connection.',
+    advice: 'Check the clock (timedatectl); if it is right: iot-device-agent csr',
+  },
+  CERTIFICATE_NOT_YET_VALID: {
+    severity: 'wrong',
+    meaning: 'The certificate is not valid yet by the clock of this device.',
+    advice: 'The clock is probably wrong: timedatectl',
+  },
+  CERTIFICATE_EXPIRES_SOON: {
+    severity: 'soon',
+    meaning: 'A fifth of the life of the certificate is left, or 30 days if that is less.',
+    advice: 'Have the issuer ready: once this one has expired, iot-device-agent csr asks for a new one.',
+  },
+  KEY_EXPOSED: {
+    severity: 'wrong',
+    meaning: 'The private key file can be read by others than the agent.',
+    advice: 'chmod 600 FILE; if others may have read it, have a new key and certificate made: iot-device-agent csr',
+  },
+  LEGACY_KEY_PAIR: {
+    severity: 'note',
+    meaning: 'The key was not made by this agent (CERT_PATH and KEY_PATH): nobody can say where else it is.',
+    advice: 'Unset CERT_PATH and KEY_PATH, restart, then: iot-device-agent csr',
+  },
+  DESIRED_REFUSED: {
+    severity: 'wrong',
+    meaning: 'A desired property of the twin cannot be followed.',
+    advice: 'Mend it in the twin; the reported properties say what is wrong with it.',
+  },
+  TELEMETRY_DROPPED: {
+    severity: 'soon',
+    meaning: 'Telemetry was given up within the last day.',
+    advice: 'iot-device-agent status --json names the causes; `full` means that the hub was away for too long.',
+  },
+} as const satisfies Record<string, WarningEntry>
+
+export type WarningCode = keyof typeof warningTable
+
+/** A warning that the facts call for, with the fact as text. */
+export interface Finding {
+  readonly code: WarningCode
+  readonly text: string
+}
+
+/** What the warnings are judged from. Times are wall time in milliseconds. */
+export interface HealthFacts {
+  readonly nowMs: number
+  /** `sinceMs` of a connection that is lost or was never there; `reason` of its last failure. */
+  readonly hub:
+    | { readonly state: 'connected' }
+    | { readonly state: 'disconnected'; readonly sinceMs: number; readonly reason?: string }
+  readonly certificate?: { readonly notBeforeMs: number; readonly notAfterMs: number }
+  readonly awaitingCertificateSinceMs?: number
+  readonly key?: { readonly path: string; readonly mode: number; readonly legacy: boolean }
+  /** Samples given up since the start, and when the last one was. */
+  readonly dropped?: { readonly count: number; readonly lastMs: number }
+  /** Desired keys that were refused: `telemetry.intervalSeconds`. */
+  readonly refusedDesired?: readonly string[]
+}
+
+const DAY_MS = 86_400_000
+
+/** A reconnection after a cut takes seconds; half-open TCP is noticed within 90 s. */
+const RECONNECTION_MS = 120_000
+
+/** Long enough for an operator to sign a request by hand, short enough to be heard. */
+const SOONEST_NOTICE_MS = 30 * DAY_MS
+
+/** Everything that is not as it should be, the gravest first. */
+export function findWarnings(facts: HealthFacts): readonly Finding[] {
+  const found = [
+    ...hubFindings(facts),
+    ...certificateFindings(facts),
+    ...keyFindings(facts),
+    ...desiredFindings(facts),
+    ...telemetryFindings(facts),
+  ]
+  const rank: Readonly<Record<Severity, number>> = { wrong: 0, soon: 1, note: 2 }
+  return found.toSorted((a, b) => rank[warningTable[a.code].severity] - rank[warningTable[b.code].severity])
+}
+
+function hubFindings({ nowMs, hub }: HealthFacts): readonly Finding[] {
+  if (hub.state === 'connected' || nowMs - hub.sinceMs < RECONNECTION_MS) return []
+  const because = hub.reason === undefined ? '' : `: ${hub.reason}`
+  return [{ code: 'HUB_DISCONNECTED', text: `not connected since ${isoTime(hub.sinceMs)}${because}` }]
+}
+
+function certificateFindings(facts: HealthFacts): readonly Finding[] {
+  const { nowMs, certificate, awaitingCertificateSinceMs: since } = facts
+  const awaiting: readonly Finding[] =
+    since === undefined ? [] : [{ code: 'AWAITING_CERTIFICATE', text: `a CSR waits since ${isoTime(since)}` }]
+  if (certificate === undefined) return awaiting
+  const { notBeforeMs, notAfterMs } = certificate
+  const leftMs = notAfterMs - nowMs
+  if (leftMs < 0) return [...awaiting, { code: 'CERTIFICATE_EXPIRED', text: `expired on ${isoTime(notAfterMs)}` }]
+  if (nowMs < notBeforeMs) {
+    return [...awaiting, { code: 'CERTIFICATE_NOT_YET_VALID', text: `valid from ${isoTime(notBeforeMs)}` }]
+  }
+  if (leftMs > Math.min((notAfterMs - notBeforeMs) / 5, SOONEST_NOTICE_MS)) return awaiting
+  return [...awaiting, { code: 'CERTIFICATE_EXPIRES_SOON', text: `expires on ${isoTime(notAfterMs)}` }]
+}
+
+function keyFindings({ key }: HealthFacts): readonly Finding[] {
+  if (key === undefined) return []
+  const exposed = (key.mode & 0o077) !== 0
+  return [
+    ...(exposed
+      ? [{ code: 'KEY_EXPOSED', text: `${key.path} has mode ${key.mode.toString(8).padStart(4, '0')}` } as const]
+      : []),
+    ...(key.legacy ? [{ code: 'LEGACY_KEY_PAIR', text: `the key in use is ${key.path}` } as const] : []),
+  ]
+}
+
+function desiredFindings({ refusedDesired = [] }: HealthFacts): readonly Finding[] {
+  return refusedDesired.length === 0 ? [] : [{ code: 'DESIRED_REFUSED', text: `refused: ${refusedDesired.join(', ')}` }]
+}
+
+function telemetryFindings({ nowMs, dropped }: HealthFacts): readonly Finding[] {
+  if (dropped === undefined || dropped.count === 0 || nowMs - dropped.lastMs > DAY_MS) return []
+  const text = `${dropped.count} given up since the start, the last on ${isoTime(dropped.lastMs)}`
+  return [{ code: 'TELEMETRY_DROPPED', text }]
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,156 @@
+import { Failure } from '../failure.ts'
+import type { Clock } from '../system/clock.ts'
+import { parseAddress } from '../wire/address.ts'
+import { loadTlsIdentity } from '../wire/credential.ts'
+import type { ClientCertificate } from '../wire/credential.ts'
+import type { Delivery } from '../wire/guarded-base.ts'
+import { createWire } from '../wire/wire.ts'
+import type { Peer, Wire } from '../wire/wire.ts'
+import { createDesiredCopy } from './desired.ts'
+import { createInFlight } from './in-flight.ts'
+import { toSdkMessage } from './message.ts'
+import type { OutgoingMessage } from './message.ts'
+import type { JsonObject, Twin, TwinDocument } from './twin-document.ts'
+import { TWIN_PREFIX } from './twin-topics.ts'
+import { openSdkClient } from './sdk-client.ts'
+import { createTwinTransport } from './twin-transport.ts'
+
+export type { OutgoingMessage } from './message.ts'
+export type { Json, JsonObject, Twin, TwinDocument } from './twin-document.ts'
+
+export interface SessionOptions {
+  /** `name` or `name:port` of the assigned hub. */
+  readonly host: string
+  readonly deviceId: string
+  readonly certificate: ClientCertificate
+  /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
+  readonly ca?: string
+  /** 30 to 45 s let a half-open connection be noticed within 90 s: twice this. */
+  readonly keepAliveSeconds: number
+  readonly clock: Clock
+  /** From the first DNS query to CONNACK, in milliseconds; 30 s. */
+  readonly connectTimeoutMs?: number
+  /** Shown to the hub in the user name, after the SDK's own agent string. */
+  readonly productInfo: string
+  /**
+   * The whole desired part with its `$version`, after every change that follows the first `readTwin`. Arrays replace,
+   * null deletes, what was missed is read again.
+   */
+  readonly onDesired?: (desired: TwinDocument) => void
+  /** Uniform in [0, 1). */
+  readonly random?: () => number
+}
+
+/** One connection to the hub, from CONNACK to its end. It never reconnects. */
+export interface Session extends AsyncDisposable {
+  readonly host: string
+  readonly deviceId: string
+  /** SHA-256 of the leaf that was presented, hexadecimal, upper case. */
+  readonly thumbprintSha256: string
+  readonly peer: Peer
+  /** Resolves with the diagnosis when the connection is over, SESSION_CLOSED when that was our wish. Never rejects. */
+  readonly ended: Promise<Failure>
+  /** @throws Failure TWIN_REFUSED, TWIN_MALFORMED, HUB_REFUSED_TOPIC, HUB_NO_ANSWER, or that of `ended` */
+  readTwin(): Promise<Twin>
+  /**
+   * Merges into the reported part: null deletes. Resolves when the hub has taken it.
+   *
+   * @throws Failure TWIN_REFUSED, HUB_NO_ANSWER, or that of `ended`
+   */
+  report(patch: JsonObject): Promise<void>
+  /**
+   * Resolves when the hub has acknowledged the message. One that stays unacknowledged ends the session: only a new
+   * connection can send it again. How many are sent at a time is for the caller to bound.
+   *
+   * @throws Failure MESSAGE_REFUSED, HUB_NO_ANSWER, or that of `ended`
+   */
+  send(message: OutgoingMessage): Promise<void>
+}
+
+/** Traffic shaping of the hub delays a PUBACK, but not for this long. */
+const SEND_WITHIN_MS = 60_000
+
+const TWIN_WITHIN_MS = 30_000
+
+/** Time for DISCONNECT and the close that answers it, in milliseconds. */
+const LEAVE_MS = 500
+
+/**
+ * Opens one MQTT 3.1.1 connection over TLS through the official device client; resolves when the hub has answered
+ * CONNACK. The client is used for this one connection and thrown away.
+ *
+ * @throws Failure TLS_LOCAL_CREDENTIAL before anything is sent; NETWORK_…, TLS_…, HUB_… as diagnosed
+ * @throws signal.reason when aborted; no socket is left by then
+ */
+export async function openSession(options: SessionOptions, signal?: AbortSignal): Promise<Session> {
+  signal?.throwIfAborted()
+  const address = parseAddress(options.host)
+  if (address === undefined) throw new Failure('CONFIG_INVALID', `the assigned hub is not a host name: ${options.host}`)
+  const { clock, deviceId } = options
+  const identity = loadTlsIdentity(options.certificate, options.ca)
+  const over = new AbortController()
+  let reason: Failure | undefined
+
+  const endBecause = (failure: Failure) => {
+    reason ??= failure
+    wire.kill()
+  }
+  const sends = createInFlight({ clock, withinMs: SEND_WITHIN_MS, onLate: endBecause }, over.signal)
+  const requests = createInFlight({ clock, withinMs: TWIN_WITHIN_MS }, over.signal)
+  const wire: Wire = createWire({
+    endpoint: 'hub',
+    address,
+    context: identity.context,
+    keepAliveSeconds: options.keepAliveSeconds,
+    clock,
+    receive: (delivery) => receive(delivery),
+  })
+  const twin = createTwinTransport({ wire, inFlight: requests, onPatch: (patch) => copy.take(patch) })
+  const copy = createDesiredCopy(
+    {
+      read: () => twin.get(),
+      clock,
+      random: options.random ?? Math.random,
+      onDesired: (desired) => options.onDesired?.(desired),
+    },
+    over.signal,
+  )
+  // Nothing else is subscribed. A session that the hub kept may still hold topics of another client: not for the SDK.
+  const receive = ({ topic, payload }: Delivery): undefined => {
+    if (topic.startsWith(TWIN_PREFIX)) twin.receive({ topic, payload })
+  }
+
+  const client = await openSdkClient(options, address.host, wire, signal)
+  const ended = wire.closed.then(() => {
+    const failure = reason ?? wire.failure()
+    over.abort()
+    sends.failAll(failure)
+    requests.failAll(failure)
+    return failure
+  })
+  return {
+    host: options.host,
+    deviceId,
+    thumbprintSha256: identity.thumbprintSha256,
+    peer: wire.peer(),
+    ended,
+    async readTwin() {
+      await twin.subscribe()
+      return copy.load()
+    },
+    async report(patch) {
+      await twin.patchReported(patch)
+    },
+    async send(message) {
+      const acknowledged = client.sendEvent(toSdkMessage(message)).catch((cause: unknown) => {
+        throw reason ?? wire.failure(cause)
+      })
+      await sends.add('acknowledging a message', acknowledged)
+    },
+    async [Symbol.asyncDispose]() {
+      reason ??= new Failure('SESSION_CLOSED', `${address.host}: the agent closed the connection`)
+      await wire.leave(LEAVE_MS)
+      await ended
+    },
+  }
+}

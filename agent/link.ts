@@ -1,0 +1,135 @@
+import { attend, createDesiredInbox } from './connected.ts'
+import type { Attendance, DesiredInbox } from './connected.ts'
+import type { X509Credential } from './credential/x509-credential.ts'
+import type { Connection } from './facts.ts'
+import { openSession } from './hub/session.ts'
+import type { Session, SessionOptions } from './hub/session.ts'
+import { supervise } from './hub/supervise.ts'
+import type { Assigned, LinkState } from './hub/supervise.ts'
+import { readAssignment, saveAssignment } from './provision/assignment.ts'
+import { register } from './provision/dps.ts'
+import { version } from './version.ts'
+
+/** For all of a registration: DPS asks for polls seconds apart, and may be slow. */
+const REGISTRATION_MS = 180_000
+
+/** A session and what the hub wishes on it. */
+interface Linked extends AsyncDisposable {
+  readonly session: Session
+  readonly inbox: DesiredInbox
+  readonly ended: Session['ended']
+}
+
+/**
+ * Keeps the device connected with one credential until `signal` aborts: joins supervision to DPS, hub and cache.
+ *
+ * @param ca PEM of the only roots to trust for servers; those of the runtime when left out
+ */
+export function keepConnected(
+  credential: X509Credential,
+  ca: string | undefined,
+  parts: Attendance,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, clock, random, log } = parts
+  const { assignmentFile } = config.paths
+  const { registrationId } = config.device
+  const owner = { dpsHost: config.dps.host, idScope: config.dps.idScope, registrationId }
+  const certificate = { chainPem: credential.chainPem, keyPem: credential.keyPem }
+  const trust = ca === undefined ? {} : { ca }
+  return supervise<Assigned, Linked>(
+    {
+      clock,
+      random,
+      async loadAssignment() {
+        const cached = await readAssignment(assignmentFile, owner, clock.now())
+        if (cached.found === 'torn') log.warn('the cached assignment was unreadable', { ...cached })
+        return cached.found === 'ours' ? cached.record : undefined
+      },
+      saveAssignment: (assignment) => saveAssignment(assignmentFile, owner, assignment, clock.now()),
+      register: (until) =>
+        register({ ...owner, ...trust, host: owner.dpsHost, certificate, deadlineMs: REGISTRATION_MS, clock }, until),
+      async open({ assignedHub, deviceId }, until) {
+        const inbox = createDesiredInbox()
+        const { keepAliveSeconds } = config.hub
+        const productInfo = `iot-device-agent/${version}`
+        const onDesired: SessionOptions['onDesired'] = (desired) => inbox.put(desired)
+        const session = await openSession(
+          {
+            host: assignedHub,
+            deviceId,
+            certificate,
+            ...trust,
+            keepAliveSeconds,
+            clock,
+            random,
+            productInfo,
+            onDesired,
+          },
+          until,
+        )
+        const close = () => session[Symbol.asyncDispose]()
+        return { session, inbox, ended: session.ended, [Symbol.asyncDispose]: close }
+      },
+      onSession: ({ session, inbox }, until) => attend(session, inbox, parts, until),
+      onState: (state) => showState(state, parts),
+      onTrouble: (failure) => log.failure(failure),
+    },
+    signal,
+  )
+}
+
+/** Takes the state of the link into the facts, the log and systemd's view. */
+function showState(state: LinkState, { facts, clock, log, notify }: Attendance): void {
+  facts.connection = connectionOf(state, facts.connection, clock.now())
+  switch (state.phase) {
+    case 'registering':
+      log.info('registering with DPS', { attempt: state.attempt })
+      break
+    case 'connecting':
+      log.info('connecting', { assignedHub: state.assignedHub, attempt: state.attempt })
+      break
+    case 'connected': {
+      const { assignedHub, deviceId } = state
+      facts.device = { assignedHub, deviceId }
+      log.info('connected', { assignedHub, deviceId, authType: 'x509' })
+      tell(notify.status(`connected to ${assignedHub} as ${deviceId} by X.509`))
+      break
+    }
+    case 'waiting': {
+      const { next, nextAttemptInMs, failure } = state
+      if (failure !== undefined) log.failure(failure, { event: 'not connected', next, nextAttemptInMs })
+      tell(
+        notify.status(
+          `not connected (${failure?.code ?? 'starting'}); next: ${next} in ${Math.round(nextAttemptInMs / 1000)} s`,
+        ),
+      )
+      break
+    }
+    case 'stopped':
+      break
+  }
+
+  function tell(said: Promise<void>): void {
+    said.catch((error: unknown) => log.warn('systemd was not told', { error: String(error) }))
+  }
+}
+
+/** What the status shows; the time since which there is no connection outlives the attempts. */
+function connectionOf(state: LinkState, before: Connection, nowMs: number): Connection {
+  if (state.phase === 'connected') return { state: 'connected', sinceMs: state.sinceMs }
+  const sinceMs = before.state === 'disconnected' ? before.sinceMs : nowMs
+  const failure = before.state === 'disconnected' && before.failure !== undefined ? { failure: before.failure } : {}
+  switch (state.phase) {
+    case 'registering':
+    case 'connecting':
+      return { state: 'disconnected', sinceMs, doing: state.phase, ...failure }
+    case 'waiting':
+      return {
+        ...{ state: 'disconnected', sinceMs, doing: 'waiting', retryAtMs: nowMs + state.nextAttemptInMs },
+        ...(state.failure === undefined ? {} : { failure: state.failure }),
+      }
+    case 'stopped':
+      return { state: 'disconnected', sinceMs, doing: 'stopping', ...failure }
+  }
+}

@@ -1,0 +1,102 @@
+import provisioning from 'azure-iot-provisioning-device'
+import provisioningMqtt from 'azure-iot-provisioning-device-mqtt'
+import x509 from 'azure-iot-security-x509'
+import { Failure } from '../failure.ts'
+import type { Clock } from '../system/clock.ts'
+import { bounded } from '../system/deadline.ts'
+import { parseAddress } from '../wire/address.ts'
+import { loadTlsIdentity } from '../wire/credential.ts'
+import type { ClientCertificate } from '../wire/credential.ts'
+import type { Delivery } from '../wire/guarded-base.ts'
+import { createWire } from '../wire/wire.ts'
+import { judgeAnswer } from './answer.ts'
+import type { Assignment } from './answer.ts'
+
+export type { Assignment } from './answer.ts'
+
+export interface RegistrationRequest {
+  /** `name` or `name:port` of a DPS endpoint. */
+  readonly host: string
+  readonly idScope: string
+  readonly registrationId: string
+  readonly certificate: ClientCertificate
+  /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
+  readonly ca?: string
+  /** For all of it: name, TLS, answers and polls. */
+  readonly deadlineMs: number
+  readonly clock: Clock
+}
+
+/** DPS has its own limits; this only notices a dead link between two polls. */
+const KEEP_ALIVE_SECONDS = 60
+
+/** Time for a clean end of the connection once the outcome is known, in milliseconds. */
+const LEAVE_MS = 500
+
+/**
+ * Registers the device with its X.509 certificate through the official provisioning client. However it ends, no socket
+ * and no timer is left.
+ *
+ * @throws Failure TLS_LOCAL_CREDENTIAL before anything is sent; NETWORK_…, TLS_…, DPS_… as diagnosed, with
+ *   `retryAfterMs` where DPS named one; HUB_TYPE_UNSUPPORTED for a hub that the SDK cannot speak to
+ * @throws signal.reason when aborted
+ */
+export async function register(request: RegistrationRequest, signal?: AbortSignal): Promise<Assignment> {
+  signal?.throwIfAborted()
+  const attempt = startAttempt(request)
+  const work = Promise.race([attempt.outcome, attempt.cut])
+  const limit = { clock: request.clock, withinMs: request.deadlineMs, code: 'DPS_NO_ANSWER', what: 'DPS' } as const
+  try {
+    return await bounded(work, limit, signal)
+  } catch (error) {
+    const late = error instanceof Failure && error.code === 'DPS_NO_ANSWER'
+    throw late ? attempt.lateness(error) : error
+  } finally {
+    await attempt.end()
+  }
+}
+
+interface Attempt {
+  readonly outcome: Promise<Assignment>
+  /** Rejects with the diagnosis when the connection ends before the outcome. */
+  readonly cut: Promise<never>
+  /** What a passed deadline means at the point where the connection is. */
+  lateness(cause: Failure): Failure
+  end(): Promise<void>
+}
+
+function startAttempt(request: RegistrationRequest): Attempt {
+  const address = parseAddress(request.host)
+  if (address === undefined) throw new Failure('CONFIG_INVALID', `dps.host is not a host name: ${request.host}`)
+  const { context } = loadTlsIdentity(request.certificate, request.ca)
+  const { clock } = request
+  const outcome = Promise.withResolvers<Assignment>()
+  const over = new AbortController()
+
+  const receive = (delivery: Delivery): undefined => {
+    const verdict = judgeAnswer(delivery, request.registrationId)
+    if (verdict?.next === 'assigned') outcome.resolve(verdict.assignment)
+    if (verdict?.next === 'failed') outcome.reject(verdict.failure)
+    if (verdict?.next !== 'poll') return
+    const deliver = () => wire.base.deliver(verdict.delivery)
+    clock.wait(verdict.afterMs, over.signal).then(deliver).catch(outcome.reject)
+  }
+  const wire = createWire({ endpoint: 'dps', address, context, keepAliveSeconds: KEEP_ALIVE_SECONDS, clock, receive })
+  const transport = new provisioningMqtt.Mqtt(wire.base)
+  transport.on('error', outcome.reject)
+  const credential = { cert: request.certificate.chainPem, key: request.certificate.keyPem }
+  const security = new x509.X509Security(request.registrationId, credential)
+  const client = provisioning.ProvisioningDeviceClient.create(address.host, request.idScope, transport, security)
+  // An assignment is taken from the answer itself: the SDK resolves only after it has also said goodbye.
+  void client.register((cause) => outcome.reject(wire.failure(cause)))
+  return {
+    outcome: outcome.promise,
+    cut: wire.closed.then(() => Promise.reject(wire.failure())),
+    lateness: (cause) => wire.lateness(cause),
+    async end() {
+      over.abort()
+      transport.disconnect(() => undefined)
+      await wire.leave(LEAVE_MS)
+    },
+  }
+}

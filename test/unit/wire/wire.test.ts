@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { TestContext } from 'node:test'
+import type { TlsOptions, TLSSocket } from 'node:tls'
+import type { Failure } from '../../../agent/failure.ts'
+import { openSession } from '../../../agent/hub/session.ts'
+import type { Session, SessionOptions } from '../../../agent/hub/session.ts'
+import { systemClock } from '../../../agent/system/clock.ts'
+import { listenOpenssl, listenTcp, listenTls, makePki } from './tls-server.ts'
+import type { Listening, Pair, Pki } from './tls-server.ts'
+
+let pki: Pki
+let server: Pair
+let device: Pair
+
+before(async () => {
+  pki = await makePki()
+  server = await pki.server('hub.localhost')
+  device = await pki.device('edge-1')
+})
+after(() => pki[Symbol.asyncDispose]())
+
+interface Roots {
+  readonly ca?: string | undefined
+}
+
+/** Connects as the agent does and gives the diagnosis back. */
+async function failureAgainst(port: number, certificate = device, roots: Roots = {}): Promise<Failure> {
+  return open(port, { certificate, ...roots }).then(
+    () => assert.fail('the session opened'),
+    (error: Failure) => error,
+  )
+}
+
+type Changes = Partial<Pick<SessionOptions, 'certificate' | 'keepAliveSeconds'>> & Roots
+
+function open(port: number, changes: Changes = {}): Promise<Session> {
+  const { ca, ...options } = {
+    host: `hub.localhost:${port}`,
+    deviceId: 'edge-1',
+    certificate: device,
+    ca: pki.servers.certificatePem,
+    keepAliveSeconds: 30,
+    clock: systemClock,
+    productInfo: 'test',
+    connectTimeoutMs: 2_000,
+    ...changes,
+  }
+  return openSession(ca === undefined ? options : { ...options, ca })
+}
+
+type Visit = (socket: TLSSocket) => void
+
+async function diagnosis(context: TestContext, pair: Pair, options: TlsOptions = {}, visit?: Visit): Promise<Failure> {
+  const listening: Listening = await listenTls(pair, options, visit)
+  context.after(() => listening[Symbol.asyncDispose]())
+  return failureAgainst(listening.port)
+}
+
+test('a certificate of an authority that is not trusted is TLS_SERVER_UNTRUSTED', async (t) => {
+  const listening = await listenTls(server, {})
+  t.after(() => listening[Symbol.asyncDispose]())
+  const failure = await failureAgainst(listening.port, device, { ca: pki.devices.certificatePem })
+  assert.equal(failure.code, 'TLS_SERVER_UNTRUSTED')
+})
+
+test('without a CA file the roots of the runtime decide', async (t) => {
+  const listening = await listenTls(server, {})
+  t.after(() => listening[Symbol.asyncDispose]())
+  const failure = await failureAgainst(listening.port, device, { ca: undefined })
+  assert.equal(failure.code, 'TLS_SERVER_UNTRUSTED')
+})
+
+test('an expired and a future server certificate are TLS_SERVER_DATES', async (t) => {
+  const day = 86_400_000
+  const past = { notBefore: new Date(Date.now() - 3 * day), notAfter: new Date(Date.now() - day) }
+  const future = { notBefore: new Date(Date.now() + day), notAfter: new Date(Date.now() + 3 * day) }
+  for (const dates of [past, future]) {
+    const pair = await pki.server('hub.localhost', {
+      extensions: 'subjectAltName = DNS:hub.localhost',
+      ...dates,
+    })
+    assert.equal((await diagnosis(t, pair)).code, 'TLS_SERVER_DATES')
+  }
+})
+
+test('a server certificate for another name is TLS_SERVER_NAME', async (t) => {
+  const pair = await pki.server('portal.example')
+  assert.equal((await diagnosis(t, pair)).code, 'TLS_SERVER_NAME')
+})
+
+for (const version of ['-tls1_2', '-tls1_3'] as const) {
+  test(`an alert about an unknown authority is TLS_CREDENTIAL_REFUSED (${version})`, async (t) => {
+    const listening = await listenOpenssl(pki, server, pki.servers, version)
+    t.after(() => listening[Symbol.asyncDispose]())
+    const failure = await failureAgainst(listening.port)
+    assert.equal(failure.code, 'TLS_CREDENTIAL_REFUSED', `${failure.message} ${String(failure.context.raw)}`)
+  })
+
+  test(`an alert about an expired certificate is TLS_CREDENTIAL_REFUSED (${version})`, async (t) => {
+    const expired = await pki.device('edge-1', {
+      notBefore: new Date(Date.now() - 7_200_000),
+      notAfter: new Date(Date.now() - 3_600_000),
+    })
+    const listening = await listenOpenssl(pki, server, pki.devices, version)
+    t.after(() => listening[Symbol.asyncDispose]())
+    const failure = await failureAgainst(listening.port, expired)
+    assert.equal(failure.code, 'TLS_CREDENTIAL_REFUSED', `${failure.message} ${String(failure.context.raw)}`)
+  })
+}
+
+test('a server that destroys the connection in the middle of the handshake is TLS_FAILED, not a verdict', async (t) => {
+  const demanding = { requestCert: true, rejectUnauthorized: true, maxVersion: 'TLSv1.2' } as const
+  assert.equal((await diagnosis(t, server, demanding)).code, 'TLS_FAILED')
+})
+
+test('something that does not speak TLS is TLS_FAILED, whether it talks or closes', async (t) => {
+  for (const listening of [await listenTcp('SSH-2.0-OpenSSH_9.2\r\n'), await listenTcp(undefined, true)]) {
+    t.after(() => listening[Symbol.asyncDispose]())
+    assert.equal((await failureAgainst(listening.port)).code, 'TLS_FAILED')
+  }
+})
+
+test('a server of nothing but TLS 1.1 is TLS_FAILED', async (t) => {
+  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
+  assert.equal((await diagnosis(t, server, old)).code, 'TLS_FAILED')
+})
+
+test('a port where nobody listens is NETWORK_REFUSED', async () => {
+  const listening = await listenTcp(undefined)
+  await listening[Symbol.asyncDispose]()
+  assert.equal((await failureAgainst(listening.port)).code, 'NETWORK_REFUSED')
+})
+
+test('a close right after the handshake is HUB_CLOSED_EARLY and no verdict on the credential', async (t) => {
+  const failure = await diagnosis(t, server, {}, (socket) => socket.destroy())
+  assert.equal(failure.code, 'HUB_CLOSED_EARLY')
+  assert.equal(failure.kind, 'transient')
+})
+
+test('an answer that is not MQTT is HUB_BAD_ANSWER', async (t) => {
+  const failure = await diagnosis(t, server, {}, (socket) => socket.write(Buffer.alloc(8, 0xff)))
+  assert.equal(failure.code, 'HUB_BAD_ANSWER')
+})
+
+test('each return code of CONNACK has its own diagnosis', async (t) => {
+  const codes = {
+    1: 'HUB_PROTOCOL',
+    2: 'HUB_PROTOCOL',
+    3: 'HUB_BUSY',
+    4: 'HUB_REFUSED_CREDENTIAL',
+    5: 'HUB_REFUSED_CREDENTIAL',
+  }
+  for (const [returnCode, expected] of Object.entries(codes)) {
+    const connack = Buffer.from([0x20, 0x02, 0x00, Number(returnCode)])
+    const failure = await diagnosis(t, server, {}, (socket) => socket.end(connack))
+    assert.equal(failure.code, expected)
+  }
+})
+
+test('a server that secures and then says nothing is HUB_NO_ANSWER, and no socket is left', async (t) => {
+  const sockets: TLSSocket[] = []
+  const listening = await listenTls(server, {}, (socket) => sockets.push(socket))
+  t.after(() => listening[Symbol.asyncDispose]())
+  const failure = await failureAgainst(listening.port)
+  assert.equal(failure.code, 'HUB_NO_ANSWER')
+  const [socket] = sockets
+  assert.ok(socket)
+  if (!socket.destroyed) await new Promise((resolve) => socket.once('close', resolve))
+})
+
+test('the first query carries the name without its port as SNI', async (t) => {
+  let name: unknown
+  await diagnosis(t, server, {}, (socket) => {
+    name = (socket as unknown as { servername: string }).servername
+    socket.destroy()
+  })
+  assert.equal(name, 'hub.localhost')
+})
+
+test('a half-open connection is noticed after an unanswered ping, as HUB_NO_ANSWER', async (t) => {
+  const accepts = Buffer.from([0x20, 0x02, 0x00, 0x00])
+  const listening = await listenTls(server, {}, (socket) => socket.write(accepts))
+  t.after(() => listening[Symbol.asyncDispose]())
+  const session = await open(listening.port, { keepAliveSeconds: 1 })
+  const failure = await session.ended
+  assert.equal(failure.code, 'HUB_NO_ANSWER')
+  assert.equal(failure.context.phase, 'open')
+})
+
+test('closing towards a frozen server takes half a second and no longer', async (t) => {
+  const accepts = Buffer.from([0x20, 0x02, 0x00, 0x00])
+  const listening = await listenTls(server, { allowHalfOpen: true }, (socket) => {
+    socket.write(accepts)
+    socket.pause()
+  })
+  t.after(() => listening[Symbol.asyncDispose]())
+  const session = await open(listening.port)
+  const startedMs = performance.now()
+  await session[Symbol.asyncDispose]()
+  const tookMs = performance.now() - startedMs
+  assert.ok(tookMs > 400 && tookMs < 1_000, `${tookMs} ms`)
+  assert.equal((await session.ended).code, 'SESSION_CLOSED')
+})
