@@ -108,6 +108,11 @@ export const faultTable = {
     default: 0,
   },
   dropSessions: { means: 'the hub forgets kept sessions', oneOf: ['false', 'true'], default: 'false' },
+  desiredPush: {
+    means: 'what becomes of the push of a desired change',
+    oneOf: ['sent', 'lost', 'malformed'],
+    default: 'sent',
+  },
   twinAnswer: {
     means: 'every twin answer is replaced',
     oneOf: ['off', '400', '404empty', '429', '500', 'silence', 'malformed'],

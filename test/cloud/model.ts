@@ -37,7 +37,14 @@ export interface Link {
   readonly id: number
   readonly hello: Hello
   /** Sends if a subscription of the session matches; at the granted QoS, never above `qos`. False when none matches. */
-  send(topic: string, payload: string | Buffer, qos: 0 | 1, onAcknowledged?: () => void): boolean
+  send(
+    topic: string,
+    payload: string | Buffer,
+    qos: 0 | 1,
+    onAcknowledged?: () => void,
+    /** The session that held the message ended, and it was not acknowledged. */
+    onLost?: () => void,
+  ): boolean
   /** Cuts the connection; 3.1.1 gives a server no other way to say no. `reason` goes to the record. */
   cut(reason: string): void
 }
@@ -58,6 +65,8 @@ export interface Endpoint {
   readonly keepsSessions: boolean
   /** Largest number of filters in one session. */
   readonly maxFilters: number
+  /** Largest MQTT packet with its header; a larger one closes the connection before it is read. */
+  readonly maxPacketBytes?: number
   authorize(hello: Hello): Promise<Verdict> | Verdict
   /** After CONNACK 0. */
   opened(link: Link): void
@@ -65,6 +74,8 @@ export interface Endpoint {
   permits(link: Link, filter: string): boolean
   /** After SUBACK, for whatever was waiting. */
   subscribed(link: Link, filter: string): void
+  /** Why this publish closes the connection instead of being acknowledged; undefined when it is good so far. */
+  rejects?(link: Link, message: Incoming): string | undefined
   /**
    * Called after the PUBACK of a QoS 1 publish was sent, unless `delaysAcknowledgement` says otherwise.
    * A rule that the client broke ends in `link.cut(reason)`.
@@ -74,6 +85,8 @@ export interface Endpoint {
   acknowledgementDelayMs(link: Link): number
   /** The connection is over; `willDue` when it ended without DISCONNECT. */
   closed(link: Link, willDue: boolean): void
+  /** About twice a second, for whatever ends by time. */
+  tick?(nowMs: number): void
 }
 
 export type AuthType = 'sas' | 'selfSigned' | 'certificateAuthority' | 'none'

@@ -1,0 +1,124 @@
+/** Carries out one attested registration: hub, identity, twin, record. Azure-protocol rules of reprovisioning. */
+import type { HubRegistry, IdentityCredential, InitialTwin, Recorder } from '../model.ts'
+import { ServiceError } from '../model.ts'
+import type { Allocation, CustomAllocation } from './allocation.ts'
+import { allocate } from './allocation.ts'
+import type { Proof } from './attestation.ts'
+import { certificateInfo, commonName, sha256Thumbprint } from './certificates.ts'
+import type { Enrollment } from './enrollments.ts'
+import type { Records, RegistrationRecord, RegistrationState, Substatus } from './records.ts'
+import { dateTimeUtc, makeEtag } from './wording.ts'
+
+export interface Registration {
+  readonly registrationId: string
+  readonly enrollment: Enrollment
+  readonly proof: Proof
+  /** From the body; handed to a custom allocation. */
+  readonly payload: unknown
+}
+
+export interface Registrar {
+  readonly host: string
+  readonly hubs: readonly HubRegistry[]
+  readonly records: Records
+  readonly recorder: Recorder
+  readonly now: () => number
+  /** The name that a device reads for a hub; its host usually. */
+  readonly assignedHost: (hub: string) => string
+  readonly customAllocation: () => CustomAllocation | undefined
+}
+
+/**
+ * Assigns the device and rewrites its hub identity.
+ *
+ * @throws ServiceError 400000 when no hub can be allocated
+ */
+export async function assign(registrar: Registrar, registration: Registration): Promise<RegistrationState> {
+  const { records, hubs, now } = registrar
+  const { registrationId, enrollment, proof } = registration
+  const details = proofDetails(enrollment, proof)
+  const context = { registrationId, payload: registration.payload, ...details }
+  const linked = hubs.map((hub) => hub.host)
+  const allocation = await allocate(enrollment, context, linked, registrar.customAllocation())
+
+  // From here on without a pause, so that two registrations of one device cannot mix.
+  const record = records.get(registrationId)
+  const deviceId = deviceIdOf(registration, record)
+  const target = chooseHub(enrollment, record, allocation)
+  const substatus = place(registrar, registration, { deviceId, target, record, allocation })
+  const stamp = dateTimeUtc(now())
+  const state: RegistrationState = {
+    ...details,
+    ...{ registrationId, deviceId, substatus, status: 'assigned', assignedHub: registrar.assignedHost(target) },
+    createdDateTimeUtc: record?.state.createdDateTimeUtc ?? stamp,
+    lastUpdatedDateTimeUtc: stamp,
+    etag: makeEtag(),
+    ...(allocation.payload === undefined ? {} : { payload: allocation.payload }),
+  }
+  records.put(registrationId, {
+    enrollment: { kind: enrollment.kind, id: enrollment.id },
+    hub: target,
+    deviceId,
+    state,
+  })
+  const { host, recorder } = registrar
+  recorder.add({ kind: 'registered', host, registrationId, assignedHub: target, enrollment: enrollment.id })
+  return state
+}
+
+/** The part of a registration state that tells how the device attested. */
+export function proofDetails(enrollment: Enrollment, proof: Proof): Pick<RegistrationState, 'x509' | 'symmetricKey'> {
+  const group = enrollment.kind === 'group' ? { enrollmentGroupId: enrollment.id } : {}
+  if (proof.type === 'symmetricKey') return { symmetricKey: group }
+  const signer = proof.signer === undefined ? {} : { signingCertificateInfo: certificateInfo(proof.signer) }
+  return { x509: { certificateInfo: certificateInfo(proof.leaf), ...group, ...signer } }
+}
+
+/** Section 5: keys make a `sas` identity, a third party's certificate a `selfSigned` one, both slots the same. */
+export function credentialOf(proof: Proof): IdentityCredential {
+  if (proof.type === 'symmetricKey')
+    return { type: 'sas', primaryKey: proof.primaryKey, secondaryKey: proof.secondaryKey }
+  const thumbprint = sha256Thumbprint(proof.leaf)
+  return { type: 'selfSigned', primaryThumbprint: thumbprint, secondaryThumbprint: thumbprint }
+}
+
+/** An individual enrollment may name it; in a group it is the CN, or the registration ID as the device wrote it first. */
+function deviceIdOf({ enrollment, registrationId, proof }: Registration, record?: RegistrationRecord): string {
+  if (enrollment.kind === 'individual') return enrollment.deviceId ?? enrollment.id
+  if (record?.enrollment.kind === 'group') return record.deviceId
+  return (proof.type === 'x509' ? commonName(proof.leaf) : undefined) ?? registrationId
+}
+
+/** A device keeps its hub when the policy says so. */
+function chooseHub(enrollment: Enrollment, record: RegistrationRecord | undefined, allocation: Allocation): string {
+  return record === undefined || enrollment.reprovisionPolicy.updateHubAssignment ? allocation.hub : record.hub
+}
+
+interface Placement {
+  readonly deviceId: string
+  readonly target: string
+  readonly record: RegistrationRecord | undefined
+  readonly allocation: Allocation
+}
+
+/** Moves twin and identity where the policy asks for it, and rewrites the credential in any case. */
+function place(registrar: Registrar, { enrollment, proof }: Registration, placement: Placement): Substatus {
+  const { deviceId, target, record, allocation } = placement
+  const find = (host: string) => registrar.hubs.find((hub) => hub.host === host)
+  const hub = find(target)
+  if (hub === undefined) throw new ServiceError(400000, `${target} is not linked to this provisioning service.`)
+  const initialTwin = allocation.initialTwin ?? enrollment.initialTwin
+  if (record === undefined || record.hub === target) {
+    hub.assign(deviceId, credentialOf(proof), hub.has(deviceId) ? undefined : initialTwin)
+    return record === undefined ? 'initialAssignment' : 'reprovisionedToInitialAssignment'
+  }
+  const released = find(record.hub)?.release(record.deviceId)
+  if (!enrollment.reprovisionPolicy.migrateDeviceData) {
+    hub.assign(deviceId, credentialOf(proof), initialTwin ?? {})
+    return 'deviceDataReset'
+  }
+  const migrated: InitialTwin | undefined =
+    released === undefined ? initialTwin : { tags: released.tags, properties: { desired: released.desired } }
+  hub.assign(deviceId, credentialOf(proof), migrated)
+  return 'deviceDataMigrated'
+}

@@ -1,0 +1,113 @@
+/** `npm run cloud`: the stand-in alone, with how to reach it, until SIGINT or SIGTERM. */
+import { once } from 'node:events'
+import { parseArgs } from 'node:util'
+
+import { startCloud, type Cloud, type CloudOptions } from './cloud.ts'
+import { startControl } from './control.ts'
+import type { RecordedEvent } from './record.ts'
+
+const USAGE = `npm run cloud -- [options]
+  --port N           MQTT over TLS (0: a free port; default 8883)
+  --https-port N     WebSocket and service side (0: a free port; default 0)
+  --control-port N   faults, events, signing (0: a free port; default 0)
+  --address A        where to listen (default 127.0.0.1)
+  --dps-host NAME    name of DPS (default dps.localhost)
+  --hub-host NAME    name of a hub; may be repeated (default hub-1.localhost and hub-2.localhost)
+  --id-scope SCOPE   ID scope of DPS
+  --folder DIR       where the authority's files stay (default: a temporary folder)
+  --quick            EC keys instead of RSA 4096: starts at once
+  --tls13            offers TLS 1.3 too
+  --quiet            does not log each event`
+
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: '8883' },
+    'https-port': { type: 'string', default: '0' },
+    'control-port': { type: 'string', default: '0' },
+    address: { type: 'string', default: '127.0.0.1' },
+    'dps-host': { type: 'string' },
+    'hub-host': { type: 'string', multiple: true },
+    'id-scope': { type: 'string' },
+    folder: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    tls13: { type: 'boolean', default: false },
+    quiet: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+if (values.help) console.log(USAGE)
+else await run()
+
+async function run(): Promise<void> {
+  const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+  if (!values.quick) console.log('making the authority: RSA 4096, this takes some seconds')
+  await using cloud = await startCloud(optionsOf())
+  await using control = await startControl(cloud, portOf('control-port'))
+  cloud.enrollFleet()
+  if (!values.quiet) cloud.record.listen((event) => console.log(lineOf(event)))
+  console.log(directions(cloud, control.url))
+  await stopped
+  console.log('stopping')
+}
+
+function optionsOf(): CloudOptions {
+  const texts = { dpsHost: values['dps-host'], idScope: values['id-scope'], folder: values.folder }
+  const given = Object.entries(texts).filter(([, text]) => text !== undefined)
+  return {
+    port: portOf('port'),
+    httpsPort: portOf('https-port'),
+    address: values.address,
+    ...(values['hub-host'] === undefined ? {} : { hubHosts: values['hub-host'] }),
+    ...Object.fromEntries(given),
+    authority: values.quick ? 'quick' : 'tutorial',
+    maxTlsVersion: values.tls13 ? 'TLSv1.3' : 'TLSv1.2',
+  }
+}
+
+function portOf(name: 'port' | 'https-port' | 'control-port'): number {
+  const port = Number(values[name])
+  if (values[name].trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new RangeError(`--${name} is a port, not ${values[name]}`)
+  return port
+}
+
+function directions(cloud: Cloud, controlUrl: string): string {
+  const hubs = cloud.hubs.map((hub) => cloud.hubAddress(hub)).join(', ')
+  return `
+hubs: ${hubs}; enrollment group: fleet-x509; HTTPS (WebSocket, service side): port ${cloud.httpsPort}
+
+# for the agent
+export DPS_HOST=${cloud.dpsAddress}
+export DPS_ID_SCOPE=${cloud.idScope}
+export IOT_AGENT_CA_FILE=${cloud.caFile}
+
+# for the service packages
+export DPS_SERVICE_CONNECTION_STRING='${cloud.connectionString(cloud.dps.host)}'
+export IOTHUB_SERVICE_CONNECTION_STRING='${cloud.connectionString(cloud.hub.host)}'
+
+# sign a device's request
+curl -sf --data-binary @device.csr ${controlUrl}/sign > device.pem
+
+# look and disturb
+curl -s ${controlUrl}/status
+curl -s ${controlUrl}/events
+curl -s ${controlUrl}/faults/table
+curl -s -X PUT -d '{"twinAnswer":"429"}' ${controlUrl}/faults
+curl -s -X DELETE ${controlUrl}/faults
+`
+}
+
+/** One event as one line. */
+function lineOf(event: RecordedEvent): string {
+  const { kind, seq, at, host, ...rest } = event
+  const time = new Date(at).toISOString().slice(11, 23)
+  const told =
+    'message' in rest
+      ? `${rest.message.deviceId} ${rest.message.body.toString('utf8').slice(0, 120)}`
+      : Object.values(rest)
+          .filter((value) => value !== '')
+          .map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value)))
+          .join(' ')
+  return `${time} ${String(seq).padStart(5)} ${kind.padEnd(12)} ${host} ${told}`
+}
