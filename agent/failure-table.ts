@@ -1,4 +1,17 @@
-import type { FailureEntry } from './failure.ts'
+/**
+ * What the caller does next: `transient` try later, `refused` stop trying this, `invalid` reject the input,
+ * `broken` an invariant of ours does not hold.
+ */
+export type FailureKind = 'transient' | 'refused' | 'invalid' | 'broken'
+
+/** One row of the failure table: what an operator reads. */
+export interface FailureEntry {
+  readonly kind: FailureKind
+  /** What happened, as one sentence. */
+  readonly meaning: string
+  /** What to do or type next. */
+  readonly advice: string
+}
 
 /**
  * Every way to fail, for code, operators and the generated page docs/failures.md.

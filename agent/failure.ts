@@ -1,19 +1,7 @@
 import { failureTable } from './failure-table.ts'
+import type { FailureKind } from './failure-table.ts'
 
-/**
- * What the caller does next: `transient` try later, `refused` stop trying this, `invalid` reject the input,
- * `broken` an invariant of ours does not hold.
- */
-export type FailureKind = 'transient' | 'refused' | 'invalid' | 'broken'
-
-/** One row of the failure table: what an operator reads. */
-export interface FailureEntry {
-  readonly kind: FailureKind
-  /** What happened, as one sentence. */
-  readonly meaning: string
-  /** What to do or type next. */
-  readonly advice: string
-}
+export type { FailureEntry, FailureKind } from './failure-table.ts'
 
 export type FailureCode = keyof typeof failureTable
 

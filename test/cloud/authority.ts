@@ -63,13 +63,14 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid:always, issuer:always`
 
 export async function makeCloudAuthority(options: CloudAuthorityOptions): Promise<CloudAuthority> {
-  const temporary = options.folder === undefined ? await makeTemporaryFolder() : undefined
-  const folder = options.folder ?? temporary?.path ?? ''
+  await using stack = new AsyncDisposableStack()
+  const folder = options.folder ?? stack.use(await makeTemporaryFolder()).path
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const [device, server] = await Promise.all([
     makeDeviceSide(folder, options.shape),
     makeServerSide(folder, options.shape, options.hosts),
   ])
+  const files = stack.move()
   let made = 0
   const signDevice = async (requestPem: string, profile?: Profile) =>
     (await device.intermediate.sign(requestPem, profile)) + device.intermediate.certificatePem
@@ -87,7 +88,7 @@ export async function makeCloudAuthority(options: CloudAuthorityOptions): Promis
       const leafPem = chainPem.slice(0, chainPem.indexOf(END) + END.length)
       return { keyPem: await readFile(keyFile, 'utf8'), keyFile, leafPem, chainPem, chainFile }
     },
-    [Symbol.asyncDispose]: async () => temporary?.[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => files.disposeAsync(),
   }
 }
 

@@ -70,17 +70,21 @@ const MQTT_PORT = 8883
 
 export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
   const { address = '127.0.0.1', clock = systemClock, aliases = {}, idScope = '0ne00000001' } = options
+  await using stack = new AsyncDisposableStack()
   const dpsHost = (options.dpsHost ?? 'dps.localhost').toLowerCase()
   const hubHosts = (options.hubHosts ?? ['hub-1.localhost', 'hub-2.localhost']).map((host) => host.toLowerCase())
   const hosts = [dpsHost, ...hubHosts, ...Object.keys(aliases)]
-  const authority = await makeCloudAuthority({
-    shape: options.authority ?? 'quick',
-    hosts,
-    ...(options.folder === undefined ? {} : { folder: options.folder }),
-  })
+  const authority = stack.use(
+    await makeCloudAuthority({
+      shape: options.authority ?? 'quick',
+      hosts,
+      ...(options.folder === undefined ? {} : { folder: options.folder }),
+    }),
+  )
   const now = () => clock.now()
   const faults = createFaults()
   const record = createRecord(now)
+  stack.defer(() => record.close())
   const endpoints = new Map<string, Endpoint>()
   const broker = createBroker({ endpoints: () => [dps, ...hubs], faults, recorder: record, clock })
 
@@ -95,7 +99,10 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
   const serve: Service = (request, response, host) => service.handle(request, response, host)
   // The ports come first: what DPS tells a device names them. Until the endpoints are in place every name is refused.
   const mqtt = await listenMqtt({ ...listening, port: options.port ?? 0 })
+  stack.defer(() => mqtt.close())
   const https = await listenHttps({ ...listening, port: options.httpsPort ?? 0 }, () => serve)
+  stack.defer(() => https.close())
+  stack.defer(() => broker.close())
   const reachable = (host: string) => (mqtt.port === MQTT_PORT ? host : `${host}:${mqtt.port}`)
 
   const policies = makePolicies()
@@ -107,12 +114,8 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
   const service = createService({ hubs, dps, faults, recorder: record, now })
   for (const endpoint of [dps, ...hubs]) endpoints.set(endpoint.host, endpoint)
 
-  const close = async () => {
-    await broker.close()
-    await Promise.all([mqtt.close(), https.close()])
-    record.close()
-    await authority[Symbol.asyncDispose]()
-  }
+  const everything = stack.move()
+  const close = () => everything.disposeAsync()
 
   return {
     ...{ port: mqtt.port, httpsPort: https.port, idScope, caFile: authority.caFile, authority },

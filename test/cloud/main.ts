@@ -19,31 +19,39 @@ const USAGE = `npm run cloud -- [options]
   --tls13            offers TLS 1.3 too
   --quiet            does not log each event`
 
-const { values } = parseArgs({
-  options: {
-    port: { type: 'string', default: '8883' },
-    'https-port': { type: 'string', default: '0' },
-    'control-port': { type: 'string', default: '0' },
-    address: { type: 'string', default: '127.0.0.1' },
-    'dps-host': { type: 'string' },
-    'hub-host': { type: 'string', multiple: true },
-    'id-scope': { type: 'string' },
-    folder: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    tls13: { type: 'boolean', default: false },
-    quiet: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-})
+const options = {
+  port: { type: 'string', default: '8883' },
+  'https-port': { type: 'string', default: '0' },
+  'control-port': { type: 'string', default: '0' },
+  address: { type: 'string', default: '127.0.0.1' },
+  'dps-host': { type: 'string' },
+  'hub-host': { type: 'string', multiple: true },
+  'id-scope': { type: 'string' },
+  folder: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  tls13: { type: 'boolean', default: false },
+  quiet: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const
 
-if (values.help) console.log(USAGE)
-else await run()
+type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values']
 
-async function run(): Promise<void> {
+try {
+  const { values } = parseArgs({ options })
+  if (values.help) console.log(USAGE)
+  else await run(values)
+} catch (cause) {
+  // A wrong option or a port that is taken; anything else is ours and keeps its stack.
+  if (!(cause instanceof Error && (cause instanceof RangeError || 'code' in cause))) throw cause
+  console.error(`${cause.message}\n\n${USAGE}`)
+  process.exitCode = 2
+}
+
+async function run(values: Values): Promise<void> {
   const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
   if (!values.quick) console.log('making the authority: RSA 4096, this takes some seconds')
-  await using cloud = await startCloud(optionsOf())
-  await using control = await startControl(cloud, portOf('control-port'))
+  await using cloud = await startCloud(optionsOf(values))
+  await using control = await startControl(cloud, portOf(values, 'control-port'))
   cloud.enrollFleet()
   if (!values.quiet) cloud.record.listen((event) => console.log(lineOf(event)))
   console.log(directions(cloud, control.url))
@@ -51,12 +59,12 @@ async function run(): Promise<void> {
   console.log('stopping')
 }
 
-function optionsOf(): CloudOptions {
+function optionsOf(values: Values): CloudOptions {
   const texts = { dpsHost: values['dps-host'], idScope: values['id-scope'], folder: values.folder }
   const given = Object.entries(texts).filter(([, text]) => text !== undefined)
   return {
-    port: portOf('port'),
-    httpsPort: portOf('https-port'),
+    port: portOf(values, 'port'),
+    httpsPort: portOf(values, 'https-port'),
     address: values.address,
     ...(values['hub-host'] === undefined ? {} : { hubHosts: values['hub-host'] }),
     ...Object.fromEntries(given),
@@ -65,7 +73,7 @@ function optionsOf(): CloudOptions {
   }
 }
 
-function portOf(name: 'port' | 'https-port' | 'control-port'): number {
+function portOf(values: Values, name: 'port' | 'https-port' | 'control-port'): number {
   const port = Number(values[name])
   if (values[name].trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError(`--${name} is a port, not ${values[name]}`)
@@ -104,7 +112,10 @@ function lineOf(event: RecordedEvent): string {
   const time = new Date(at).toISOString().slice(11, 23)
   const told =
     'message' in rest
-      ? `${rest.message.deviceId} ${rest.message.body.toString('utf8').slice(0, 120)}`
+      ? `${rest.message.deviceId} ${rest.message.body
+          .toString('utf8')
+          .slice(0, 120)
+          .replaceAll(/\p{Cc}/gu, '.')}`
       : Object.values(rest)
           .filter((value) => value !== '')
           .map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value)))

@@ -167,7 +167,7 @@ async function signWith(signer: Signer, requestPem: string, profile: Profile): P
     ],
     signer.environment,
   )
-  return readFile(file('out.pem'), 'utf8')
+  return await readFile(file('out.pem'), 'utf8')
 }
 
 function configuration(folder: string, profile: Profile): string {

@@ -3,7 +3,7 @@
 /** Folder of agent/ (or a file at its top) → what it may import at run time. `*` is everything below agent/. */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   'failure.ts': ['failure-table.ts'],
-  'failure-table.ts': ['failure.ts'],
+  'failure-table.ts': [],
   'version.ts': [],
   system: ['failure.ts'],
   config: ['failure.ts', 'system'],

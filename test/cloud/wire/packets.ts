@@ -55,12 +55,7 @@ export function parsePacket(bytes: Buffer): PacketResult {
   const parser = mqttPacket.parser({ protocolVersion: LEVEL_3_1_1 })
   parser.on('packet', (packet: Packet) => packets.push(packet))
   parser.on('error', (error: Error) => errors.push(error))
-  try {
-    parser.parse(bytes)
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause
-    return broken(`malformed packet: ${cause.message}`)
-  }
+  parser.parse(bytes)
   const [packet] = packets
   if (errors[0] !== undefined) return broken(`malformed packet: ${errors[0].message}`)
   return packet === undefined ? broken('malformed packet: it ends too early') : judge(packet)

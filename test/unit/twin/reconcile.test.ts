@@ -52,6 +52,18 @@ test('a refused wish changes nothing, is answered with what applies, and leaves 
   assert.match(answer.ad, /whole number/)
 })
 
+test('a refused level leaves the one that applies, not the configured one', () => {
+  const { actions, acknowledgements } = reconciled(
+    { log: { level: 'loud' }, $version: 5 },
+    { intervalSeconds: 60, logLevel: 'debug' },
+  )
+  assert.deepEqual(actions, [])
+  assert.deepEqual(
+    acknowledgements.map(({ key, ac, value }) => [key, ac, value]),
+    [['log.level', 400, 'debug']],
+  )
+})
+
 test('an unknown setting is answered with 404 and no value', () => {
   const { actions, acknowledgements } = reconciled({ log: { colour: true }, $version: 4 })
   assert.deepEqual(actions, [])

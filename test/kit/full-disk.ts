@@ -1,0 +1,16 @@
+/** Loaded before the agent (`node --import`): files below FULL_DISK take no byte, as on a disk without room. */
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+
+const full = process.env['FULL_DISK'] ?? ''
+const { open } = fs.promises
+
+fs.promises.open = async (...given: Parameters<typeof open>) => {
+  const file = await open(...given)
+  const [path] = given
+  if (full === '' || !String(path).startsWith(full)) return file
+  file.writeFile = () =>
+    Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }))
+  return file
+}
+syncBuiltinESMExports()
