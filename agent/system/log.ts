@@ -3,7 +3,6 @@ import pino from 'pino'
 import type { Clock } from './clock.ts'
 import { asFailure } from '../failure.ts'
 import type { Failure } from '../failure.ts'
-import { errorCode } from './files.ts'
 import { redact } from './redact.ts'
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
@@ -33,7 +32,7 @@ export interface LogOptions {
 }
 
 export function createLog(options: LogOptions): Log {
-  const write = options.write ?? writeStdout
+  const write = options.write ?? createStdoutWriter()
   const sink = pino(
     {
       level: options.level,
@@ -72,13 +71,23 @@ function causesOf(failure: Failure): LogFields {
 }
 
 /**
- * Writes at once, so that the last words before a crash are not lost. A reader that is gone or slow
- * (closed pipe, full pipe) must not end the agent: such a line is dropped.
+ * Writes at once, so that the last words before a crash are not lost. A sink that takes nothing (closed or full pipe,
+ * full disk) must not end the agent, and there is no other place to complain: such a line is dropped and counted, and the
+ * count leads the next line that gets through.
  */
-function writeStdout(line: string): void {
-  try {
-    writeSync(1, line)
-  } catch (error) {
-    if (!['EPIPE', 'EAGAIN', 'EIO'].includes(errorCode(error) ?? '')) throw error
+function createStdoutWriter(): (line: string) => void {
+  let lost = 0
+  return (line) => {
+    try {
+      writeSync(
+        1,
+        lost === 0
+          ? line
+          : `${JSON.stringify({ level: 'warn', lostLines: lost, msg: 'log lines were lost' })}\n${line}`,
+      )
+      lost = 0
+    } catch {
+      lost += 1
+    }
   }
 }

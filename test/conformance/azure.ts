@@ -3,8 +3,7 @@
  * it up. Works only inside the namespace that `in-namespace` makes.
  */
 import { randomUUID, X509Certificate } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { afterEach } from 'node:test'
 import tls from 'node:tls'
 
@@ -16,7 +15,8 @@ import { startCloud } from '../cloud/cloud.ts'
 import type { Faults } from '../cloud/faults.ts'
 import type { Hub, Telemetry } from '../cloud/model.ts'
 import type { RecordedEvent } from '../cloud/record.ts'
-import { makeKey, makeRequest, makeRoot, type Authority, type Profile } from '../kit/openssl.ts'
+import type { Authority } from '../kit/openssl.ts'
+import { deviceAuthority, type DeviceAuthority } from './device-authority.ts'
 
 /** The name that all clients know DPS by. */
 export const DPS = 'global.azure-devices-provisioning.net'
@@ -24,12 +24,6 @@ export const DPS = 'global.azure-devices-provisioning.net'
 export const DPS_INSTANCE = 'dps-1.azure-devices-provisioning.net'
 export const HUBS = ['hub-1.azure-devices.net', 'hub-2.azure-devices.net'] as const
 export const ID_SCOPE = '0ne00000001'
-
-/** Signs certificates of devices. */
-export interface DeviceAuthority {
-  readonly certificatePem: string
-  makeDevice(commonName: string, options?: { readonly profile?: Profile }): Promise<DeviceCredential>
-}
 
 export interface GroupOptions {
   readonly provisioningStatus?: 'enabled' | 'disabled'
@@ -103,7 +97,9 @@ export interface Azure extends AsyncDisposable {
   /** The first end of a connection of this device, with its reason. */
   disconnection(deviceId: string): Promise<{ readonly reason: string }>
   /** The first refusal of this client with such a reason. */
-  refusal(clientId: string, reason: RegExp): Promise<void>
+  refusal(clientId: string, reason: RegExp): Promise<RecordedEvent>
+  /** The first registration that DPS took from this device. */
+  registration(registrationId: string): Promise<RecordedEvent>
 }
 
 /** Opens the stand-in on 8883 and 443; after each test of the file its faults are off again and DPS answers without a wait. */
@@ -228,32 +224,14 @@ export async function openAzure(): Promise<Azure> {
       const event = await waitFor((seen) => seen.kind === 'disconnected' && seen.clientId === deviceId)
       return { reason: 'reason' in event ? event.reason : '' }
     },
-    async refusal(clientId, reason) {
-      await waitFor((event) => event.kind === 'refused' && event.clientId === clientId && reason.test(event.reason))
-    },
+    refusal: (clientId, reason) =>
+      waitFor((event) => event.kind === 'refused' && event.clientId === clientId && reason.test(event.reason)),
+    registration: (registrationId) =>
+      waitFor((event) => event.kind === 'registered' && event.registrationId === registrationId),
     [Symbol.asyncDispose]: () => cloud.close(),
   }
 }
 
 function newId(): string {
   return `edge-${randomUUID()}`
-}
-
-/** An authority that nobody knows. */
-export async function strangeAuthority(folder: string): Promise<DeviceAuthority> {
-  return deviceAuthority(folder, await makeRoot(folder, `Stranger ${randomUUID()}`))
-}
-
-function deviceAuthority(folder: string, signer: Authority): DeviceAuthority {
-  return {
-    certificatePem: signer.certificatePem,
-    async makeDevice(commonName, { profile } = {}) {
-      const base = join(folder, randomUUID())
-      const [keyFile, chainFile] = [await makeKey(`${base}.key`), `${base}.pem`]
-      const leafPem = await signer.sign(await makeRequest(keyFile, `/CN=${commonName}`), profile)
-      const chainPem = leafPem + signer.certificatePem
-      await writeFile(chainFile, chainPem)
-      return { keyPem: await readFile(keyFile, 'utf8'), keyFile, leafPem, chainPem, chainFile }
-    },
-  }
 }

@@ -5,8 +5,9 @@ import { it } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { makeTemporaryFolder } from '../kit/openssl.ts'
-import { strangeAuthority, type Azure } from './azure.ts'
+import type { Azure } from './azure.ts'
 import type { OfficialClient } from './client.ts'
+import { strangeAuthority } from './device-authority.ts'
 import { refusedAs } from './refused-as.ts'
 
 export function judgeSession(azure: Azure, client: OfficialClient): void {
@@ -105,12 +106,13 @@ export function judgeSession(azure: Azure, client: OfficialClient): void {
     assert.equal((await device.nextMessage()).body, 'second')
   })
 
-  it('renews its token without losing a message', async () => {
+  it('renews its token without losing a message or what it subscribed to', async () => {
     const { deviceId, connectionString } = await azure.newDevice()
     using arrived = azure.collectMessageIds(deviceId)
     // Both clients renew 120 s before the end: 2 s after this connect.
     await using device = await client.open({ connectionString, tokenSeconds: 122 })
     const { seq } = await azure.connection(deviceId)
+    await device.listen()
     const renewed = azure.connection(deviceId, seq).then(() => 'renewed')
     let sent = 0
     do {
@@ -119,6 +121,8 @@ export function judgeSession(azure: Azure, client: OfficialClient): void {
     } while ((await Promise.race([renewed, nextTurn()])) !== 'renewed')
     await device.send({ body: 'x', messageId: 'last' })
     await azure.telemetry(deviceId, 'last')
+    await azure.registry.updateTwin(deviceId, { properties: { desired: { pace: 8 } } }, '*')
+    assert.equal((await device.nextDesired(1))['pace'], 8)
     const lost = Array.from({ length: sent }, (_, index) => `m-${index + 1}`).filter((id) => !arrived.ids.has(id))
     assert.deepEqual({ lost, sent }, { lost: [], sent })
   })

@@ -7,6 +7,7 @@ import { createFaults } from '../cloud/faults.ts'
 import type { Endpoint, Link } from '../cloud/model.ts'
 import { createRecord } from '../cloud/record.ts'
 import { createBroker } from '../cloud/wire/broker.ts'
+import { covers, isFilter } from '../cloud/wire/topics.ts'
 import { expectPacket, greet, nextPublish, publication, speak, subscribe } from './cloud-client.ts'
 
 const GREETING = { host: 'any.localhost', deviceId: 'edge-1' }
@@ -97,6 +98,33 @@ test('a message goes out at the lower of both QoS, and only where a filter cover
       ['d', 0],
     ],
   )
+})
+
+test('filters cover topics as section 4.7 of the standard says', () => {
+  for (const [filter, topic, expected] of [
+    ['a/#', 'a', true],
+    ['a/#', 'a/b/c', true],
+    ['a/+', 'a/b', true],
+    ['a/+', 'a/b/c', false],
+    ['a/+', 'a', false],
+    ['+/b', 'a/b', true],
+    ['#', 'a/b', true],
+    ['#', '$iothub/x', false],
+    ['+/x', '$iothub/x', false],
+    ['$iothub/#', '$iothub/x', true],
+    ['a', 'A', false],
+  ] as const)
+    assert.equal(covers(filter, topic), expected, `${filter} ${topic}`)
+  for (const [filter, expected] of [
+    ['a/#', true],
+    ['+/+', true],
+    ['a/#/b', false],
+    ['a#', false],
+    ['a+/b', false],
+    ['', false],
+    ['a\0', false],
+  ] as const)
+    assert.equal(isFilter(filter), expected, filter)
 })
 
 test('a client that never acknowledges is cut before its session grows without bound', async () => {

@@ -157,6 +157,35 @@ test('a direct method reaches the device, and its answer the caller', async () =
   assert.deepEqual(await answer, { status: 202, payload: { ok: 1 } })
 })
 
+test('the answer of another device to a method call is not taken', async () => {
+  await using cloud = await startWithClient()
+  const stranger = await cloud.authority.makeDevice('edge-2')
+  cloud.hub.assign('edge-2', { type: 'certificateAuthority' }, undefined)
+  await using other = await connectDevice(cloud, { deviceId: 'edge-2', credential: stranger })
+  await subscribe(cloud.client, [METHODS])
+  const answer = cloud.hub.invokeMethod('edge-1', { name: 'x', payload: {}, responseTimeoutSeconds: 30 })
+  const rid = /rid=(.*)$/.exec((await nextPublish(cloud.client)).topic)?.[1] ?? ''
+  other.send(publication(`$iothub/methods/res/500/?$rid=${rid}`, '{"from":"edge-2"}', 1))
+  assert.equal((await other.next()).cmd, 'puback')
+  cloud.client.send(publication(`$iothub/methods/res/200/?$rid=${rid}`, '{"from":"edge-1"}'))
+  assert.deepEqual(await answer, { status: 200, payload: { from: 'edge-1' } })
+})
+
+test('a message that a clean session left without PUBACK waits for the next one', async () => {
+  await using cloud = await startWithClient()
+  const { credential } = cloud
+  await subscribe(cloud.client, [C2D])
+  cloud.hub.sendToDevice('edge-1', 'again')
+  await nextPublish(cloud.client)
+  cloud.client.drop()
+  await cloud.record.waitFor(({ kind }) => kind === 'disconnected')
+  await using client = await connectDevice(cloud, { deviceId: 'edge-1', credential })
+  assert.equal(client.connack.sessionPresent, false)
+  await subscribe(client, [C2D])
+  const message = await nextPublish(client)
+  assert.deepEqual([message.text, message.dup], ['again', false])
+})
+
 test('a method call fails by its reason: offline, not subscribed, too late, too large, cut', async () => {
   const clock = createFakeClock(Date.now())
   await using cloud = await startWithClient({ clock })

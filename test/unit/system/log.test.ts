@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { Failure } from '../../../agent/failure.ts'
 import { createLog } from '../../../agent/system/log.ts'
 import { createFakeClock } from '../../kit/clock.ts'
 import { makeKey, makeTemporaryFolder } from '../../kit/openssl.ts'
+
+const run = promisify(execFile)
 
 function openLog(level: 'debug' | 'info' | 'warn' | 'error' = 'info') {
   const lines: string[] = []
@@ -57,8 +61,30 @@ test('no secret passes the sink, wherever it was put', async () => {
   log.info('a connection string', { text: `HostName=h;DeviceId=d;SharedAccessKey=${shared}` })
   log.info('a token', { text: `SharedAccessSignature sr=h&sig=${shared}&se=1` })
   log.info('a field that is called a secret', { symmetricKey: shared })
+  log.info('a value with a quote in it', { password: `x"${shared}`, other: 'kept' })
+  log.info(`an answer that is quoted ${JSON.stringify({ status: 'x', primaryKey: shared, other: 'kept' })}`)
+  log.info(`the same with a quote in it ${JSON.stringify({ secret: `x"${shared}` })}`)
   const all = lines.join('')
-  assert.equal(lines.length, 7)
+  assert.equal(lines.length, 10)
+  for (const line of lines) assert.doesNotThrow(() => JSON.parse(line), line)
+  assert.match(lines[8] ?? '', /other.*kept/)
+  assert.equal(JSON.parse(lines[7] ?? '').other, 'kept')
   assert.equal(all.includes(body), false)
   assert.equal(all.includes(shared), false)
+})
+
+test('a log that cannot be written ends nothing', async () => {
+  const script = `
+    import { createLog } from '${new URL('../../../agent/system/log.ts', import.meta.url).href}'
+    import { systemClock } from '${new URL('../../../agent/system/clock.ts', import.meta.url).href}'
+    const log = createLog({ level: 'info', clock: systemClock })
+    log.info('nobody reads this')
+    process.stderr.write('alive')`
+  const { stderr } = await run('sh', [
+    '-c',
+    'exec "$0" --input-type=module-typescript -e "$1" >/dev/full',
+    process.execPath,
+    script,
+  ])
+  assert.equal(stderr, 'alive')
 })
