@@ -23,6 +23,12 @@ export const failureTable = {
     meaning: 'The configuration has problems; all of them are listed.',
     advice: 'Mend each key as its line says, then: systemctl restart iot-device-agent',
   },
+  CA_FILE_UNREADABLE: {
+    kind: 'transient',
+    meaning: 'The file of trusted authorities for servers is missing or cannot be read.',
+    advice:
+      'Check path and permissions of tls.caFile. systemd starts the agent again, in case its file system is late.',
+  },
   USAGE: {
     kind: 'invalid',
     meaning: 'The command line is not one this program knows.',
@@ -82,10 +88,18 @@ export const failureTable = {
     advice: 'The agent goes on without it. Keep the file that was set aside if you want to know why.',
   },
 
+  STATE_LINKED: {
+    kind: 'refused',
+    meaning: 'A folder of the vault is a symbolic link: whoever may change the link may exchange the keys.',
+    advice:
+      'Put the folder itself in the place of the link. To keep the state elsewhere, move the whole state folder and name it in paths.stateDir (IOT_AGENT_STATE_DIR).',
+  },
+
   KEY_EXPOSED: {
     kind: 'refused',
     meaning: 'A private key can be read, or its folder be changed, by others than the agent.',
-    advice: 'Make it private with the command in the message. If others may have read it, ask for a new certificate.',
+    advice:
+      'Make it private with the command in the message. If others may have read it, disable the device until it has another key: for one of its own, stop the agent, move the folder credentials out of its state folder, start it, then: iot-device-agent csr',
   },
   KEY_UNREADABLE: {
     kind: 'refused',
@@ -105,12 +119,7 @@ export const failureTable = {
   CERTIFICATE_STILL_GOOD: {
     kind: 'refused',
     meaning: 'The device already has a valid certificate; a request is made only when there is none or it has expired.',
-    advice: 'Nothing to do. See: iot-device-agent status',
-  },
-  ISSUER_PENDING: {
-    kind: 'transient',
-    meaning: 'The certificate request waits for the issuer.',
-    advice: 'Sign the CSR (iot-device-agent csr), then: iot-device-agent install-certificate CHAIN.pem',
+    advice: 'No request is needed: a good certificate is not replaced ahead of its end. See: iot-device-agent status',
   },
 
   CHAIN_UNREADABLE: {
@@ -121,7 +130,8 @@ export const failureTable = {
   CHAIN_HOLDS_PRIVATE_KEY: {
     kind: 'invalid',
     meaning: 'The file holds a private key. Keys are made on the device and never travel.',
-    advice: 'Remove the key from the file, treat it as leaked, and have the device request again: iot-device-agent csr',
+    advice:
+      'Remove the key from the file and treat it as leaked. Have the request signed that this device made with a key of its own: iot-device-agent csr',
   },
   CHAIN_TOO_LARGE: {
     kind: 'invalid',
@@ -149,7 +159,7 @@ export const failureTable = {
     advice: 'Check the clock (timedatectl); if it is right, wait until notBefore.',
   },
   CHAIN_EXPIRED: {
-    kind: 'invalid',
+    kind: 'transient',
     meaning: 'A certificate of the chain has expired by the clock of this device.',
     advice: 'Check the clock (timedatectl); if it is right, have the CSR signed again.',
   },
@@ -259,6 +269,11 @@ export const failureTable = {
     meaning: 'DPS ended the registration without an assignment.',
     advice: 'Check the status of the registration record in DPS; the agent tries again.',
   },
+  DPS_OPERATION_LOST: {
+    kind: 'transient',
+    meaning: 'DPS no longer knows the registration that it had accepted (404 to a poll).',
+    advice: 'The agent registers again by itself.',
+  },
   DPS_CONFLICT: {
     kind: 'transient',
     meaning: 'DPS met a conflict (409).',
@@ -293,6 +308,11 @@ export const failureTable = {
     kind: 'refused',
     meaning: 'DPS refused the MQTT protocol or client ID (CONNACK 1 or 2).',
     advice: 'Check that dps.host is a DPS endpoint.',
+  },
+  DPS_REFUSED_TOPIC: {
+    kind: 'refused',
+    meaning: 'DPS refused the subscription to its answers.',
+    advice: 'Check that dps.host is a DPS endpoint and not another MQTT server.',
   },
   DPS_BUSY: {
     kind: 'transient',
@@ -354,7 +374,7 @@ export const failureTable = {
   HUB_REFUSED_TOPIC: {
     kind: 'refused',
     meaning: 'The hub refused a subscription.',
-    advice: 'A hub of the free or basic tier has no twin and no methods.',
+    advice: 'A hub of the basic tier has no twin and no methods; free and standard have them.',
   },
   TWIN_REFUSED: {
     kind: 'transient',

@@ -9,6 +9,8 @@ export interface CredentialSettings extends ExchangeFolders {
   readonly stateDir: string
   readonly registrationId: string
   readonly keyType: KeyType
+  /** A certificate and key that were made elsewhere and that the agent uses, whatever is in the vault. */
+  readonly pair?: { readonly certificateFile: string; readonly keyFile: string } | undefined
 }
 
 /** The world around a command. */
@@ -34,6 +36,11 @@ export async function reportFailure(environment: CommandEnvironment, body: () =>
     printProblem(environment, failure.code, failure.message)
     return EXIT_FAILED
   }
+}
+
+/** For `openVault`: what was set aside or mended is no reason to stop, but to be told. */
+export function printRepairs(environment: CommandEnvironment): (failure: Failure) => void {
+  return ({ code, message }) => printProblem(environment, code, message)
 }
 
 /** Code and fact on one line, the advice of the failure table below. */

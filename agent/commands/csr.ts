@@ -6,7 +6,7 @@ import { openVault } from '../credential/vault.ts'
 import type { PendingRequest } from '../credential/vault.ts'
 import { Failure } from '../failure.ts'
 import { errorCode } from '../system/files.ts'
-import { EXIT_FINE, reportFailure } from './credential-command.ts'
+import { EXIT_FINE, printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
 
 export interface CsrOptions extends CredentialSettings {
@@ -30,28 +30,31 @@ export function runCsr(options: CsrOptions, environment: CommandEnvironment): Pr
 
 /** @throws Failure CERTIFICATE_STILL_GOOD */
 async function openRequest(options: CsrOptions, environment: CommandEnvironment): Promise<PendingRequest> {
-  const vault = await openVault(options.stateDir, environment.clock)
+  const vault = await openVault(options.stateDir, environment.clock, printRepairs(environment))
   const waiting = await vault.pending()
   if (waiting?.registrationId !== options.registrationId) {
     const facts = (await vault.active())?.facts
     if (facts !== undefined && certificateNeed(facts, options.registrationId, environment.clock.now()) === undefined) {
       const { thumbprintSha256, notAfter } = facts
-      const fact = `the certificate ${thumbprintSha256} is valid until ${notAfter}`
+      const unused = options.pair && `; it comes into use when ${options.pair.certificateFile} is no longer configured`
+      const fact = `the certificate ${thumbprintSha256} is valid until ${notAfter}${unused ?? ''}`
       throw new Failure('CERTIFICATE_STILL_GOOD', fact, { context: { thumbprintSha256, notAfter } })
     }
   }
-  const request = await vault.request(options)
-  for (const repair of vault.repairs) environment.stderr(`${repair.code}: ${repair.message}\n`)
-  return request
+  return vault.request(options)
 }
 
-function nextSteps(request: PendingRequest, options: CsrOptions): string {
+function nextSteps(request: PendingRequest, { issuedDir, pair }: CsrOptions): string {
   const lines = [
     `Certificate request of ${request.registrationId} (${request.keyKind}), made ${request.requestedAt}.`,
     'The private key was made on this device and stays here.',
+    ...(pair === undefined
+      ? []
+      : [`Until all is done, the agent goes on with ${pair.certificateFile}; leave it there.`]),
     `Next: have it signed with CN=${request.registrationId} and extendedKeyUsage=clientAuth, then on this device:`,
     '  iot-device-agent install-certificate CHAIN.pem',
-    `or put leaf and intermediates into ${options.issuedDir}/${request.registrationId}.pem`,
+    // Nobody looks into that folder while a pair is in use.
+    ...(pair === undefined ? [`or put leaf and intermediates into ${issuedDir}/${request.registrationId}.pem`] : []),
   ]
   return `${lines.join('\n')}\n`
 }

@@ -1,12 +1,14 @@
 import { createReadStream } from 'node:fs'
+import { dirname } from 'node:path'
 import { openVault } from '../credential/vault.ts'
+import type { Vault } from '../credential/vault.ts'
 import { Failure } from '../failure.ts'
 import { certificateFacts } from '../pki/certificate.ts'
 import { checkChain } from '../pki/chain.ts'
 import type { CheckedChain } from '../pki/chain.ts'
 import { issuedPath, readUpTo } from '../pki/exchange.ts'
 import { errorCode, makePrivateFolder, writeDurably } from '../system/files.ts'
-import { EXIT_FAILED, EXIT_FINE, printProblem, reportFailure } from './credential-command.ts'
+import { EXIT_FAILED, EXIT_FINE, printProblem, printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
 
 export interface InstallCertificateOptions extends CredentialSettings {
@@ -17,6 +19,9 @@ export interface InstallCertificateOptions extends CredentialSettings {
 /**
  * `install-certificate FILE`: checks a chain against the open request, prints every problem, and when there is none
  * lays it down where the agent waits for it. The agent checks it again: this is a courtesy to the technician.
+ *
+ * While the agent uses a pair of files it waits for nothing: the chain is put into the vault here, and comes into use
+ * when the pair is taken out of the configuration. So the device has a credential at every moment.
  */
 export function runInstallCertificate(
   options: InstallCertificateOptions,
@@ -26,7 +31,7 @@ export function runInstallCertificate(
     // Read first: afterwards the process may be a user who cannot read it.
     const pem = options.file === '-' ? await readUpTo(environment.stdin) : await readFileOf(options.file)
     await environment.actAsOwner(options.stateDir)
-    const vault = await openVault(options.stateDir, environment.clock)
+    const vault = await openVault(options.stateDir, environment.clock, printRepairs(environment))
     const pending = await vault.pending()
     if (pending?.registrationId !== options.registrationId) {
       throw new Failure('NO_PENDING_REQUEST', `${options.registrationId} waits for no certificate`)
@@ -36,25 +41,51 @@ export function runInstallCertificate(
       for (const problem of verdict.problems) printProblem(environment, problem.code, problem.message)
       return EXIT_FAILED
     }
-    const path = issuedPath(options, pending.registrationId)
-    await makePrivateFolder(options.issuedDir)
-    await writeDurably(path, verdict.value.pem)
-    environment.stdout(summary(verdict.value, path))
+    const lines =
+      options.pair === undefined
+        ? await layDown(verdict.value, options)
+        : await keepInVault(verdict.value, vault, options.pair)
+    environment.stdout(`${lines.join('\n')}\n`)
     return EXIT_FINE
   })
 }
 
-function summary(chain: CheckedChain, path: string): string {
-  const above = chain.intermediates.map((certificate) => certificateFacts(certificate).subject)
-  const lines = [
-    `The chain of ${chain.facts.commonName} is good and lies in ${path}`,
-    `  thumbprint SHA-256  ${chain.facts.thumbprintSha256}`,
-    `  valid               ${chain.facts.notBefore} to ${chain.facts.notAfter}`,
-    `  issued by           ${above.length === 0 ? chain.facts.issuer : above.join(' < ')}`,
+async function layDown(chain: CheckedChain, options: InstallCertificateOptions): Promise<readonly string[]> {
+  const path = issuedPath(options, options.registrationId)
+  await makePrivateFolder(options.issuedDir)
+  await writeDurably(path, chain.pem)
+  return [
+    ...summary(chain, path),
     'A running agent takes it within seconds; otherwise it takes effect at the next start:',
     '  systemctl start iot-device-agent',
   ]
-  return `${lines.join('\n')}\n`
+}
+
+async function keepInVault(
+  chain: CheckedChain,
+  vault: Vault,
+  pair: NonNullable<CredentialSettings['pair']>,
+): Promise<readonly string[]> {
+  const { keyFile } = await vault.accept(chain)
+  return [
+    ...summary(chain, dirname(keyFile)),
+    `It is not in use yet: the agent goes on with ${pair.certificateFile} for as long as that is configured. Next:`,
+    '  remove auth.x509.certificateFile and keyFile, or CERT_PATH and KEY_PATH, from where they are written:',
+    '    iot-device-agent config show-origin',
+    `  if that says "python default", move ${pair.certificateFile} and ${pair.keyFile} away`,
+    '  systemctl restart iot-device-agent',
+    'Keep the old pair until iot-device-agent status says that the device is connected: putting it back undoes this.',
+  ]
+}
+
+function summary(chain: CheckedChain, place: string): readonly string[] {
+  const above = chain.intermediates.map((certificate) => certificateFacts(certificate).subject)
+  return [
+    `The chain of ${chain.facts.commonName} is good and lies in ${place}`,
+    `  thumbprint SHA-256  ${chain.facts.thumbprintSha256}`,
+    `  valid               ${chain.facts.notBefore} to ${chain.facts.notAfter}`,
+    `  issued by           ${above.length === 0 ? chain.facts.issuer : above.join(' < ')}`,
+  ]
 }
 
 /** A pipe, as `<(cat leaf.pem intermediate.pem)` makes one, is as good as a file. */

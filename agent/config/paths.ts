@@ -5,8 +5,6 @@ import type { Settings } from './schema.ts'
 export interface Paths {
   readonly stateDir: string
   readonly runtimeDir: string
-  /** Generations of key and certificate. */
-  readonly vaultDir: string
   /** Certificate requests of the folder issuer, for whoever signs them. */
   readonly requestsDir: string
   /** Where the folder issuer looks for the signed chain. */
@@ -32,7 +30,6 @@ export function deriveConfig(settings: Settings): Config {
     paths: {
       stateDir,
       runtimeDir,
-      vaultDir: join(stateDir, 'credentials'),
       requestsDir: join(folder, 'requests'),
       issuedDir: join(folder, 'issued'),
       assignmentFile: join(stateDir, 'assignment.json'),

@@ -1,13 +1,8 @@
-import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Failure } from '../failure.ts'
 import { errorCode, PRIVATE_FOLDER, syncFolder, writeDurably } from '../system/files.ts'
-
-const TEMPORARY = /^\.new-(\d+)-/
-
-/** Folders that this process is making at the moment. */
-const making = new Set<string>()
+import { temporaryName } from '../system/temporary.ts'
 
 /**
  * Makes a folder with its files so that after a power cut it is there whole or not at all.
@@ -16,19 +11,16 @@ const making = new Set<string>()
  * @throws Failure DISK_FULL, STATE_UNWRITABLE
  */
 export async function makeFolderDurably(path: string, files: Readonly<Record<string, string>>): Promise<boolean> {
-  const temporary = join(dirname(path), `.new-${process.pid}-${randomUUID()}`)
-  making.add(temporary)
+  using temporary = temporaryName(path)
   try {
-    await mkdir(temporary, { mode: PRIVATE_FOLDER })
-    for (const [name, content] of Object.entries(files)) await writeDurably(join(temporary, name), content)
-    await renameDurably(temporary, path)
+    await mkdir(temporary.path, { mode: PRIVATE_FOLDER })
+    for (const [name, content] of Object.entries(files)) await writeDurably(join(temporary.path, name), content)
+    await renameDurably(temporary.path, path)
     return true
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true })
+    await rm(temporary.path, { recursive: true, force: true })
     if (wasThereFirst(error)) return false
     throw folderFailure(path, error)
-  } finally {
-    making.delete(temporary)
   }
 }
 
@@ -36,16 +28,6 @@ export async function makeFolderDurably(path: string, files: Readonly<Record<str
 export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to)
   await syncFolder(dirname(to))
-}
-
-/** Removes what a crashed run of `makeFolderDurably` left behind; another process that is still at it is let be. */
-export async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const pid = TEMPORARY.exec(name)?.[1]
-    const path = join(folder, name)
-    if (pid === undefined || making.has(path) || isAnother(Number(pid))) continue
-    await rm(path, { recursive: true, force: true })
-  }
 }
 
 /** A system error as a failure of the table. */
@@ -59,14 +41,4 @@ export function folderFailure(path: string, cause: unknown): Failure {
 
 function wasThereFirst(error: unknown): boolean {
   return ['ENOTEMPTY', 'EEXIST'].includes(errorCode(error) ?? '')
-}
-
-/** Whether another process lives under this number. Our own may have been an earlier run's: containers count from 1. */
-function isAnother(pid: number): boolean {
-  if (pid === process.pid) return false
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return errorCode(error) === 'EPERM'
-  }
 }

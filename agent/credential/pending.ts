@@ -41,6 +41,8 @@ export const CHAIN_FILE = 'chain.pem'
 const CSR_FILE = 'request.csr'
 const META_FILE = 'meta.json'
 
+const TORN_KEY = 'its key is missing or unreadable, so that a chain for this request fits no more'
+
 /** @throws Failure KEY_EXPOSED */
 export async function readPending(folder: string): Promise<PendingState> {
   if (!(await requirePrivate(folder))) return { state: 'absent' }
@@ -49,7 +51,7 @@ export async function readPending(folder: string): Promise<PendingState> {
   // Without key because another process has just made a generation of it.
   if (keyPem === undefined && !(await exists(folder))) return { state: 'absent' }
   const key = parseKey(keyPem, keyFile)
-  if (key instanceof Failure || keyPem === undefined) return { state: 'torn', why: 'its key is missing or unreadable' }
+  if (key instanceof Failure || keyPem === undefined) return { state: 'torn', why: TORN_KEY }
   const meta = parseMeta(await readIfThere(join(folder, META_FILE)))
   const csrPem = await readIfThere(join(folder, CSR_FILE))
   if (meta === undefined || !isWholeRequest(csrPem)) return { state: 'keyOnly', key }
@@ -96,10 +98,16 @@ function parseMeta(text: string | undefined): Pick<PendingRequest, 'registration
     if (!('registrationId' in meta) || !('requestedAt' in meta)) return undefined
     const { registrationId, requestedAt } = meta
     if (typeof registrationId !== 'string' || typeof requestedAt !== 'string') return undefined
-    return { registrationId, requestedAt }
+    return isStamp(requestedAt) ? { registrationId, requestedAt } : undefined
   } catch {
     return undefined
   }
+}
+
+/** Whether the text is a time as we write it. */
+function isStamp(text: string): boolean {
+  const ms = Date.parse(text)
+  return !Number.isNaN(ms) && new Date(ms).toISOString() === text
 }
 
 function isWholeRequest(pem: string | undefined): pem is string {

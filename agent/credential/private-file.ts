@@ -1,8 +1,9 @@
 import type { Stats } from 'node:fs'
-import { lstat, readFile, stat } from 'node:fs/promises'
+import { lstat, readFile, readlink, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Failure } from '../failure.ts'
 import { errorCode } from '../system/files.ts'
+import type { X509Credential } from './x509-credential.ts'
 
 /** Whose process this is. */
 export interface Identity {
@@ -25,9 +26,11 @@ export function currentIdentity(): Identity {
  * group and others. Pure.
  */
 export function exposureInVault(path: string, found: Ownership, agent: Identity): string | undefined {
-  if (found.uid !== agent.uid) return `chown ${agent.uid}:${agent.gid} ${path}`
-  if ((found.mode & GROUP_AND_OTHERS) === 0) return undefined
-  return `chmod ${(found.mode & 0o700).toString(8)} ${path}`
+  const isOpen = (found.mode & GROUP_AND_OTHERS) !== 0
+  return joinCommands([
+    found.uid === agent.uid ? undefined : `chown ${agent.uid}:${agent.gid} ${path}`,
+    isOpen ? `chmod ${(found.mode & 0o700).toString(8)} ${path}` : undefined,
+  ])
 }
 
 /**
@@ -48,14 +51,18 @@ export function exposureOfKeyFolder(path: string, found: Ownership): string | un
 }
 
 /**
- * Refuses a folder of the vault that others can enter or that another user owns.
+ * Refuses a folder of the vault that others can enter or that another user owns, and a link in its place: whoever may
+ * change the link may exchange what is behind it.
  *
  * @returns whether there is such a folder
  * @throws Failure KEY_EXPOSED with the command that mends it
+ * @throws Failure STATE_LINKED
  */
 export async function requirePrivate(path: string): Promise<boolean> {
   try {
-    refuseExposed(path, exposureInVault(path, await lstat(path), currentIdentity()))
+    const found = await lstat(path)
+    if (found.isSymbolicLink()) throw linked(path, await readlink(path))
+    refuseExposed(path, exposureInVault(path, found, currentIdentity()))
     return true
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return false
@@ -71,9 +78,7 @@ export async function requirePrivate(path: string): Promise<boolean> {
  */
 export async function readVaultKey(path: string): Promise<string | undefined> {
   try {
-    const found = await lstat(path)
-    if (!found.isFile()) throw new Failure('KEY_UNREADABLE', `${path} is not a regular file`, { context: { path } })
-    refuseExposed(path, exposureInVault(path, found, currentIdentity()))
+    refuseExposed(path, exposureInVault(path, await lookAtVaultKey(path), currentIdentity()))
     return await readFile(path, 'utf8')
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined
@@ -89,13 +94,72 @@ export async function readVaultKey(path: string): Promise<string | undefined> {
  */
 export async function readKeyFile(path: string): Promise<string> {
   try {
-    const agent = currentIdentity()
-    refuseExposed(path, exposureOfKeyFile(path, await stat(path), agent))
-    refuseExposed(path, exposureOfKeyFolder(dirname(path), await stat(dirname(path))))
+    refuseExposed(path, (await inspectKeyFile(path)).remedy)
     return await readFile(path, 'utf8')
   } catch (error) {
     throw unreadable(path, error)
   }
+}
+
+/** The permissions of a key at this moment. */
+export interface KeyInspection {
+  /** Permission bits of the file. */
+  readonly mode: number
+  /** What to type so that only the agent can reach the key; undefined when that is so. */
+  readonly remedy: string | undefined
+}
+
+/**
+ * Looks at a key in use as it was looked at when it was taken into use: in the vault at the file and the two folders
+ * around it, else at the file and its folder.
+ *
+ * @throws Failure KEY_UNREADABLE it is not there any more, or cannot be looked at
+ */
+export async function inspectKey({
+  origin,
+  keyFile,
+}: Pick<X509Credential, 'origin' | 'keyFile'>): Promise<KeyInspection> {
+  try {
+    return await (origin === 'vault' ? inspectVaultKey(keyFile) : inspectKeyFile(keyFile))
+  } catch (error) {
+    throw unreadable(keyFile, error)
+  }
+}
+
+async function inspectVaultKey(path: string): Promise<KeyInspection> {
+  const agent = currentIdentity()
+  const found = await lookAtVaultKey(path)
+  const folders = [dirname(path), dirname(dirname(path))]
+  const remedies = await Promise.all(folders.map(async (each) => exposureInVault(each, await lstat(each), agent)))
+  return { mode: permissions(found), remedy: joinCommands([exposureInVault(path, found, agent), ...remedies]) }
+}
+
+/** @throws Failure KEY_UNREADABLE for whatever is not a file, links included */
+async function lookAtVaultKey(path: string): Promise<Stats> {
+  const found = await lstat(path)
+  if (found.isFile()) return found
+  throw new Failure('KEY_UNREADABLE', `${path} is not a regular file`, { context: { path } })
+}
+
+/** Links are followed. */
+async function inspectKeyFile(path: string): Promise<KeyInspection> {
+  const found = await stat(path)
+  const folder = dirname(path)
+  const remedies = [exposureOfKeyFile(path, found, currentIdentity()), exposureOfKeyFolder(folder, await stat(folder))]
+  return { mode: permissions(found), remedy: joinCommands(remedies) }
+}
+
+function permissions(found: Ownership): number {
+  return found.mode & 0o777
+}
+
+function joinCommands(commands: readonly (string | undefined)[]): string | undefined {
+  const wanted = commands.filter((command) => command !== undefined)
+  return wanted.length === 0 ? undefined : wanted.join(' && ')
+}
+
+function linked(path: string, target: string): Failure {
+  return new Failure('STATE_LINKED', `${path} is a symbolic link to ${target}`, { context: { path, target } })
 }
 
 function refuseExposed(path: string, remedy: string | undefined): void {

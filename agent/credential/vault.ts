@@ -2,10 +2,10 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
 import type { CheckedChain } from '../pki/chain.ts'
-import { systemClock } from '../system/clock.ts'
 import type { Clock } from '../system/clock.ts'
 import { errorCode, makePrivateFolder, readIfThere, setAside, writeDurably } from '../system/files.ts'
-import { folderFailure, removeLeftovers, renameDurably } from './durable-folder.ts'
+import { removeLeftovers } from '../system/temporary.ts'
+import { folderFailure, renameDurably } from './durable-folder.ts'
 import { newestFirst, nextName, parsePointer, readGeneration, tryPairing } from './generation.ts'
 import { CHAIN_FILE, makePending, mendPending, readPending } from './pending.ts'
 import type { PendingRequest, PendingState, Wanted } from './pending.ts'
@@ -24,8 +24,6 @@ export type { PendingRequest, Wanted } from './pending.ts'
  * The agent and a technician's commands may have it open at the same time.
  */
 export interface Vault {
-  /** What was found torn and set aside so far, each a STATE_TORN to be logged. */
-  readonly repairs: readonly Failure[]
   /**
    * The credential in use: the one that the pointer names, or the newest whole one when the pointer is of no use.
    *
@@ -48,6 +46,10 @@ export interface Vault {
    * @throws Failure NO_PENDING_REQUEST, CHAIN_KEY_MISMATCH, DISK_FULL, STATE_UNWRITABLE
    */
   accept(chain: CheckedChain): Promise<X509Credential>
+  /** The newest other generation of the same device, for when the cloud refuses this one. */
+  alternative(credential: X509Credential): Promise<X509Credential | undefined>
+  /** Makes a generation the active one, durably; what was active stays in the vault. */
+  activate(credential: X509Credential): Promise<void>
 }
 
 /** Most turns of `request`: somebody else may be first, and each kind of damage is mended once. */
@@ -56,18 +58,20 @@ const MAX_TURNS = 5
 /**
  * Opens the vault in a state folder, makes it if there is none, and finishes or clears away what a crash left behind.
  *
+ * @param onRepair told of everything that is found torn and set aside or mended, now or later: each a STATE_TORN to be
+ *   logged
  * @throws Failure KEY_EXPOSED      others can reach it; the message has the command that mends it
+ * @throws Failure STATE_LINKED     its folder is a symbolic link
  * @throws Failure STATE_UNWRITABLE, DISK_FULL
  */
-export async function openVault(stateDir: string, clock: Clock = systemClock): Promise<Vault> {
+export async function openVault(stateDir: string, clock: Clock, onRepair: (failure: Failure) => void): Promise<Vault> {
   const folder = join(stateDir, 'credentials')
-  const repairs: Failure[] = []
   const places = { folder, pending: join(folder, 'pending'), pointer: join(folder, 'active') }
 
   const active = () => readActive(places, repair)
   await makePrivateFolder(folder)
   await requirePrivate(folder)
-  await removeLeftovers(folder)
+  for (const each of [stateDir, folder, places.pending]) await removeLeftovers(each)
   await active()
   await readPending(places.pending)
 
@@ -75,7 +79,7 @@ export async function openVault(stateDir: string, clock: Clock = systemClock): P
   async function repair(path: string, why: string): Promise<void> {
     try {
       const aside = await setAside(path, clock.now())
-      repairs.push(new Failure('STATE_TORN', `${path}: ${why}; it is now ${aside}`, { context: { path, aside } }))
+      onRepair(new Failure('STATE_TORN', `${path}: ${why}; it is now ${aside}`, { context: { path, aside } }))
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw folderFailure(path, error)
     }
@@ -88,15 +92,13 @@ export async function openVault(stateDir: string, clock: Clock = systemClock): P
         return supersede(places.pending, clock.now())
       case 'keyOnly':
         await mendPending(places.pending, found.key, wanted.registrationId, clock.now())
-        repairs.push(new Failure('STATE_TORN', `${places.pending}: the request was made anew from its key`))
-        return undefined
+        return onRepair(new Failure('STATE_TORN', `${places.pending}: the request was made anew from its key`))
       case 'torn':
         return repair(places.pending, found.why)
     }
   }
 
   return {
-    repairs,
     active,
     async pending() {
       const found = await readPending(places.pending)
@@ -122,6 +124,17 @@ export async function openVault(stateDir: string, clock: Clock = systemClock): P
       await writeDurably(places.pointer, `${name}\n`)
       await becomeGeneration(places, name)
       return requireWhole(await active(), name)
+    },
+    async alternative({ generation, facts }) {
+      for (const name of newestFirst(await readdir(folder)).filter((other) => other !== generation)) {
+        const other = await readWhole(places, name, repair)
+        if (other?.facts.commonName === facts.commonName) return other
+      }
+      return undefined
+    },
+    async activate({ generation }) {
+      if (generation === undefined || (await readIfThere(places.pointer))?.trim() === generation) return
+      await writeDurably(places.pointer, `${generation}\n`)
     },
   }
 }

@@ -21,14 +21,14 @@ export interface Tracked {
   readonly cleared: readonly Warning[]
 }
 
-/** Carries the warnings on: one that stands keeps its `sinceMs` while its text may change. */
+/** Carries the warnings on: one that stands keeps its `sinceMs` while text and advice may change. */
 export function track(previous: readonly Warning[], findings: readonly Finding[], nowMs: number): Tracked {
   const before = new Map(previous.map((warning) => [warning.code, warning]))
-  const warnings = findings.map(({ code, text }) => ({
+  const warnings = findings.map(({ code, text, advice }) => ({
     code,
     severity: warningTable[code].severity,
     text,
-    advice: warningTable[code].advice,
+    advice: advice ?? warningTable[code].advice,
     sinceMs: before.get(code)?.sinceMs ?? nowMs,
   }))
   const now = new Set(warnings.map((warning) => warning.code))

@@ -11,6 +11,11 @@ export interface WarningEntry {
   readonly advice: string
 }
 
+/** In this order the device is never without a credential. */
+const MOVE_TO_THE_VAULT =
+  'iot-device-agent csr, have it signed, iot-device-agent install-certificate CHAIN.pem; only then take the pair out of ' +
+  'the configuration (CERT_PATH, KEY_PATH; move the files away if none of their settings is written) and restart'
+
 /** Every warning the agent can raise. A code is never renamed or reused: dashboards and scripts know it. */
 export const warningTable = {
   HUB_DISCONNECTED: {
@@ -40,13 +45,13 @@ export const warningTable = {
   },
   KEY_EXPOSED: {
     severity: 'wrong',
-    meaning: 'The private key file can be read by others than the agent.',
-    advice: 'chmod 600 FILE; if others may have read it, have a new key and certificate made: iot-device-agent csr',
+    meaning: 'The private key can be read or exchanged by others than the agent.',
+    advice: 'Type the command that the warning of the device names.',
   },
   LEGACY_KEY_PAIR: {
     severity: 'note',
     meaning: 'The key was not made by this agent (CERT_PATH and KEY_PATH): nobody can say where else it is.',
-    advice: 'Unset CERT_PATH and KEY_PATH, restart, then: iot-device-agent csr',
+    advice: MOVE_TO_THE_VAULT,
   },
   DESIRED_REFUSED: {
     severity: 'wrong',
@@ -66,6 +71,8 @@ export type WarningCode = keyof typeof warningTable
 export interface Finding {
   readonly code: WarningCode
   readonly text: string
+  /** What to do or type next on this device, where that is more than the table can say. */
+  readonly advice?: string
 }
 
 /** What the warnings are judged from. Times are wall time in milliseconds. */
@@ -77,12 +84,34 @@ export interface HealthFacts {
     | { readonly state: 'disconnected'; readonly sinceMs: number; readonly reason?: string }
   readonly certificate?: { readonly notBeforeMs: number; readonly notAfterMs: number }
   readonly awaitingCertificateSinceMs?: number
-  readonly key?: { readonly path: string; readonly mode: number; readonly legacy: boolean }
+  /**
+   * `remedy` is the command that makes the key private again, if it is open to others; only whoever knows the owner
+   * can tell that. `legacy` keys were made elsewhere.
+   */
+  readonly key?: {
+    readonly path: string
+    readonly mode: number
+    readonly remedy?: string | undefined
+    readonly legacy: boolean
+  }
   /** Samples given up since the start, and when the last one was. */
   readonly dropped?: { readonly count: number; readonly lastMs: number }
   /** Desired keys that were refused: `telemetry.intervalSeconds`. */
   readonly refusedDesired?: readonly string[]
 }
+
+/** The agent never writes to files of others, and reads them when it starts. */
+const REPLACE_THE_PAIR =
+  'put a new certificate, and its key if that is new too, in the place of the files and: ' +
+  'systemctl restart iot-device-agent; or move to a key made here, as LEGACY_KEY_PAIR says'
+
+const REPLACE_THE_READ_PAIR =
+  'if others may have read it, have another key and certificate put in the place of the files'
+
+/** A good certificate is not renewed, so that a device gets another key only by starting anew. */
+const REPLACE_THE_READ_KEY =
+  'if others may have read it, disable the device until it has another key: stop the agent, move the folder ' +
+  'credentials out of its state folder, start it, then: iot-device-agent csr'
 
 const DAY_MS = 86_400_000
 
@@ -112,27 +141,41 @@ function hubFindings({ nowMs, hub }: HealthFacts): readonly Finding[] {
 }
 
 function certificateFindings(facts: HealthFacts): readonly Finding[] {
-  const { nowMs, certificate, awaitingCertificateSinceMs: since } = facts
+  const { awaitingCertificateSinceMs: since, certificate } = facts
   const awaiting: readonly Finding[] =
     since === undefined ? [] : [{ code: 'AWAITING_CERTIFICATE', text: `a CSR waits since ${isoTime(since)}` }]
-  if (certificate === undefined) return awaiting
-  const { notBeforeMs, notAfterMs } = certificate
+  return certificate === undefined ? awaiting : [...awaiting, ...dateFindings(facts, certificate)]
+}
+
+function dateFindings(
+  { nowMs, key }: HealthFacts,
+  { notBeforeMs, notAfterMs }: NonNullable<HealthFacts['certificate']>,
+): readonly Finding[] {
   const leftMs = notAfterMs - nowMs
-  if (leftMs < 0) return [...awaiting, { code: 'CERTIFICATE_EXPIRED', text: `expired on ${isoTime(notAfterMs)}` }]
-  if (nowMs < notBeforeMs) {
-    return [...awaiting, { code: 'CERTIFICATE_NOT_YET_VALID', text: `valid from ${isoTime(notBeforeMs)}` }]
+  const legacy = key?.legacy === true
+  if (leftMs < 0) {
+    const advice = legacy && { advice: `Check the clock (timedatectl); if it is right: ${REPLACE_THE_PAIR}` }
+    return [{ code: 'CERTIFICATE_EXPIRED', text: `expired on ${isoTime(notAfterMs)}`, ...advice }]
   }
-  if (leftMs > Math.min((notAfterMs - notBeforeMs) / 5, SOONEST_NOTICE_MS)) return awaiting
-  return [...awaiting, { code: 'CERTIFICATE_EXPIRES_SOON', text: `expires on ${isoTime(notAfterMs)}` }]
+  if (nowMs < notBeforeMs) return [{ code: 'CERTIFICATE_NOT_YET_VALID', text: `valid from ${isoTime(notBeforeMs)}` }]
+  if (leftMs > Math.min((notAfterMs - notBeforeMs) / 5, SOONEST_NOTICE_MS)) return []
+  const advice = legacy && { advice: REPLACE_THE_PAIR }
+  return [{ code: 'CERTIFICATE_EXPIRES_SOON', text: `expires on ${isoTime(notAfterMs)}`, ...advice }]
 }
 
 function keyFindings({ key }: HealthFacts): readonly Finding[] {
   if (key === undefined) return []
-  const exposed = (key.mode & 0o077) !== 0
+  const mode = key.mode.toString(8).padStart(4, '0')
   return [
-    ...(exposed
-      ? [{ code: 'KEY_EXPOSED', text: `${key.path} has mode ${key.mode.toString(8).padStart(4, '0')}` } as const]
-      : []),
+    ...(key.remedy === undefined
+      ? []
+      : [
+          {
+            code: 'KEY_EXPOSED',
+            text: `${key.path} (mode ${mode}) is open to others than the agent`,
+            advice: `${key.remedy}; ${key.legacy ? REPLACE_THE_READ_PAIR : REPLACE_THE_READ_KEY}`,
+          } as const,
+        ]),
     ...(key.legacy ? [{ code: 'LEGACY_KEY_PAIR', text: `the key in use is ${key.path}` } as const] : []),
   ]
 }

@@ -4,11 +4,11 @@ import { asFailure } from '../failure.ts'
 import type { Failure } from '../failure.ts'
 import { looksComplete } from '../pki/certificates-file.ts'
 import { issuedPath, readOffer, requestPath } from '../pki/exchange.ts'
-import type { ExchangeFolders } from '../pki/exchange.ts'
+import type { ExchangeFolders, IssueRequest } from '../pki/exchange.ts'
 import type { Clock } from '../system/clock.ts'
 import { makePrivateFolder, readIfThere, writeDurably } from '../system/files.ts'
 import { watchFolder } from './folder-watch.ts'
-import type { IssueRequest, Issuer, Reception } from './port.ts'
+import type { Issuer } from './port.ts'
 
 export interface FolderIssuerOptions extends ExchangeFolders {
   readonly clock: Clock
@@ -26,22 +26,28 @@ const SETTLED_OPEN_MS = 10_000
 /** The watch is told of every change; this is for file systems that do not tell. */
 const POLL_MS = 30_000
 
+/** How long a postponed chain is left alone. */
+const POSTPONED_MS = 60_000
+
 /**
  * The issuer that is an operator or a fleet script: lays the request out as `requests/<registrationId>.csr` and waits
  * for `issued/<registrationId>.pem`.
  */
 export function createFolderIssuer(options: FolderIssuerOptions): Issuer {
   const { clock, warn } = options
-  /** The last file taken, and what was refused: enough even where the refused file cannot be moved away. */
+  /** The last file taken. */
   let taken = ''
-  const refused = new Set<string>()
+  /** What is left alone for as long as it lies there: a postponed chain, or a refused one that could not be moved. */
+  let ignored: { readonly text: string; readonly untilMs: number } | undefined
 
   async function lookAt(path: string): Promise<string | undefined> {
     const text = await readOffer(path).catch((error: unknown) => {
       warn(asFailure(error))
       return undefined
     })
-    return text === undefined || refused.has(digest(text)) ? undefined : text
+    if (text === ignored?.text && clock.monotonicMs() < (ignored?.untilMs ?? 0)) return undefined
+    ignored = undefined
+    return text
   }
 
   return {
@@ -65,31 +71,33 @@ export function createFolderIssuer(options: FolderIssuerOptions): Issuer {
     },
     async received(request, reception) {
       try {
-        if (reception.accepted) await clearAway(options, request)
-        else await setRefusedAside(request, reception)
+        switch (reception.outcome) {
+          case 'accepted':
+            return await clearAway(options, request)
+          case 'postponed':
+            ignored = { text: taken, untilMs: clock.monotonicMs() + POSTPONED_MS }
+            return undefined
+          case 'refused':
+            return await setRefusedAside(request, reception.problems[0]?.code ?? 'CHAIN')
+        }
       } catch (error) {
         warn(asFailure(error))
       }
     },
   }
 
-  /** The file gets the first reason into its name, unless somebody has already put another one there. */
-  async function setRefusedAside(request: IssueRequest, reception: Reception & { readonly accepted: false }) {
-    rememberRefused(digest(taken))
+  /**
+   * The file gets the reason into its name, unless somebody has already put another one there. When it is laid down
+   * once more it is judged once more, and takes the same name again.
+   */
+  async function setRefusedAside(request: IssueRequest, reason: string): Promise<void> {
     const path = issuedPath(options, request.registrationId)
     if ((await readOffer(path)) !== taken) return
-    const stamp = new Date(clock.now()).toISOString().replaceAll(':', '')
-    await rename(path, `${path}.refused-${reception.problems[0]?.code ?? 'CHAIN'}-${stamp}`)
-  }
-
-  function rememberRefused(hash: string): void {
-    if (refused.size >= MAX_REMEMBERED) refused.clear()
-    refused.add(hash)
+    ignored = { text: taken, untilMs: Infinity }
+    await rename(path, `${path}.refused-${reason}-${digest(taken)}`)
+    ignored = undefined
   }
 }
-
-/** What is forgotten is only looked at and refused once more. */
-const MAX_REMEMBERED = 100
 
 async function layOut(folders: ExchangeFolders, request: IssueRequest): Promise<void> {
   await makePrivateFolder(folders.requestsDir)
@@ -104,6 +112,7 @@ async function clearAway(folders: ExchangeFolders, request: IssueRequest): Promi
   await rm(issuedPath(folders, request.registrationId), { force: true })
 }
 
+/** Enough of a hash to tell a few files apart. */
 function digest(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+  return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }

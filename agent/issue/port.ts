@@ -1,20 +1,9 @@
-import type { ChainProblem } from '../pki/chain.ts'
-
-/** What an issuer needs to know. Nothing of it is secret. */
-export interface IssueRequest {
-  readonly registrationId: string
-  /** PKCS#10, PEM. */
-  readonly csrPem: string
-}
-
-/** What became of the chain that an issuer gave. */
-export type Reception =
-  | { readonly accepted: true }
-  | { readonly accepted: false; readonly problems: readonly ChainProblem[] }
+import type { IssueRequest, Reception } from '../pki/exchange.ts'
 
 /**
- * Turns a certificate request into a chain. The protocol: `issue`, then `received` with the outcome; after a refusal
- * `issue` again, which then waits for something else than what was refused.
+ * Turns a certificate request into a chain. The protocol: `issue`, then `received` with the outcome. After a refusal
+ * `issue` again, which then waits for another offer than the refused one; after a postponement too, which then gives
+ * the same chain in a minute or another one at once.
  */
 export interface Issuer {
   /** As the configuration calls it. */

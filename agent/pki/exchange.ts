@@ -4,6 +4,19 @@ import { basename, join } from 'node:path'
 import { Failure } from '../failure.ts'
 import { errorCode } from '../system/files.ts'
 import { MAX_CHAIN_BYTES } from './certificates-file.ts'
+import type { ChainProblem } from './certificates-file.ts'
+
+/** A certificate request as whoever turns it into a chain sees it. Nothing of it is secret. */
+export interface IssueRequest {
+  readonly registrationId: string
+  /** PKCS#10, PEM. */
+  readonly csrPem: string
+}
+
+/** What became of a chain; `postponed` when only its dates speak against it, and they may by a wrong clock. */
+export type Reception =
+  | { readonly outcome: 'accepted' }
+  | { readonly outcome: 'refused' | 'postponed'; readonly problems: readonly ChainProblem[] }
 
 /** The two folders through which requests and chains are exchanged with an operator or a fleet script. */
 export interface ExchangeFolders {

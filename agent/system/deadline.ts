@@ -6,6 +6,8 @@ import type { Clock } from './clock.ts'
 export interface Deadline {
   readonly clock: Clock
   readonly withinMs: number
+  /** How much longer it has become since the start, in milliseconds; asked when the time seems to be over. */
+  readonly grantedMs?: () => number
   readonly code: FailureCode
   readonly what: string
 }
@@ -20,8 +22,8 @@ export interface Deadline {
 export async function bounded<T>(work: Promise<T>, deadline: Deadline, signal?: AbortSignal): Promise<T> {
   const over = new AbortController()
   const stop = signal === undefined ? over.signal : AbortSignal.any([over.signal, signal])
-  const limit = deadline.clock.wait(deadline.withinMs, stop).then(() => {
-    throw new Failure(deadline.code, `${deadline.what} took longer than ${deadline.withinMs} ms`)
+  const limit = untilDue(deadline, stop).then((afterMs) => {
+    throw new Failure(deadline.code, `${deadline.what} took longer than ${afterMs} ms`)
   })
   // The loser of the race is settled by the abort below; its outcome is of no further interest.
   limit.catch(ignoreSettled)
@@ -31,6 +33,16 @@ export async function bounded<T>(work: Promise<T>, deadline: Deadline, signal?: 
   } finally {
     over.abort()
   }
+}
+
+/** Resolves with the time that was allowed, in milliseconds, when it is over. */
+async function untilDue({ clock, withinMs, grantedMs }: Deadline, stop: AbortSignal): Promise<number> {
+  let allowedMs = 0
+  for (let total = withinMs; total > allowedMs; total = withinMs + (grantedMs?.() ?? 0)) {
+    await clock.wait(total - allowedMs, stop)
+    allowedMs = total
+  }
+  return allowedMs
 }
 
 /** Marks a promise whose outcome another line already answers for. */

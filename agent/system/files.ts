@@ -1,8 +1,11 @@
 import { constants } from 'node:fs'
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
-import { randomUUID } from 'node:crypto'
+import { dirname, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
+import { errorCode } from './error-code.ts'
+import { temporaryName } from './temporary.ts'
+
+export { errorCode } from './error-code.ts'
 
 /** Mode of a file that only the agent's user may read. */
 export const PRIVATE_FILE = 0o600
@@ -19,19 +22,19 @@ export const PRIVATE_FOLDER = 0o700
  * @throws Failure STATE_UNWRITABLE any other refusal of the file system
  */
 export async function writeDurably(path: string, content: string | Uint8Array, mode = PRIVATE_FILE): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`)
+  using temporary = temporaryName(path)
   try {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
     {
-      await using file = await open(temporary, flags, mode)
+      await using file = await open(temporary.path, flags, mode)
       await file.chmod(mode)
       await file.writeFile(content)
       await file.sync()
     }
-    await rename(temporary, path)
+    await rename(temporary.path, path)
     await syncFolder(dirname(path))
   } catch (cause) {
-    await rm(temporary, { force: true })
+    await rm(temporary.path, { force: true })
     throw writeFailure(path, cause)
   }
 }
@@ -42,10 +45,18 @@ export async function syncFolder(folder: string): Promise<void> {
   await handle.sync()
 }
 
-/** Makes a folder that only the agent's user may enter; an existing one keeps its mode. */
+/**
+ * Makes a folder, and those above it, that only the agent's user may enter, so that they survive a power cut; an
+ * existing one keeps its mode.
+ *
+ * @throws Failure DISK_FULL, STATE_UNWRITABLE
+ */
 export async function makePrivateFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER })
+    const topmost = await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER })
+    if (topmost === undefined) return
+    const above = dirname(resolve(topmost))
+    for (let made = resolve(folder); made !== above; made = dirname(made)) await syncFolder(dirname(made))
   } catch (cause) {
     throw writeFailure(folder, cause)
   }
@@ -82,12 +93,6 @@ export async function setAside(path: string, nowMs: number): Promise<string> {
   await rename(path, aside)
   await syncFolder(dirname(path))
   return aside
-}
-
-/** The `code` that Node puts on system errors (`ENOENT`, `ECONNREFUSED`), if there is one. */
-export function errorCode(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
-  return typeof error.code === 'string' ? error.code : undefined
 }
 
 function writeFailure(path: string, cause: unknown): Failure {

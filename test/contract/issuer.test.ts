@@ -20,16 +20,18 @@ interface Bench extends AsyncDisposable {
 
 const request = { registrationId: 'edge-0042', csrPem: '-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END…\n' }
 const chain = (name: string) => `-----BEGIN CERTIFICATE-----\n${name}\n-----END CERTIFICATE-----\n`
-const refused = { accepted: false, problems: [{ code: 'CHAIN_KEY_MISMATCH', message: 'another key' }] } as const
+const refused = { outcome: 'refused', problems: [{ code: 'CHAIN_KEY_MISMATCH', message: 'another key' }] } as const
+const postponed = { outcome: 'postponed', problems: [{ code: 'CHAIN_EXPIRED', message: 'too old' }] } as const
 const within = () => AbortSignal.timeout(20_000)
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   memory: () => {
-    const issuer = createMemoryIssuer()
+    const clock = createFakeClock()
+    const issuer = createMemoryIssuer(clock)
     return Promise.resolve({
       ...issuer,
       issuer,
-      clock: createFakeClock(),
+      clock,
       [Symbol.asyncDispose]: () => Promise.resolve(),
     })
   },
@@ -85,6 +87,21 @@ for (const [name, makeBench] of Object.entries(benches)) {
     assert.equal(await whileTimePasses(bench.clock, issued), chain('right'))
   })
 
+  test(`${name}: a postponed chain is given again in a minute, and another one before that`, async () => {
+    await using bench = await makeBench()
+    await bench.offer('edge-0042', chain('early'))
+    await whileTimePasses(bench.clock, bench.issuer.issue(request, within()))
+    await bench.issuer.received(request, postponed)
+    const since = bench.clock.monotonicMs()
+    assert.equal(await whileTimePasses(bench.clock, bench.issuer.issue(request, within())), chain('early'))
+    const waitedMs = bench.clock.monotonicMs() - since
+    assert.ok(waitedMs >= 60_000 && waitedMs <= 120_000, `${waitedMs} ms`)
+    await bench.issuer.received(request, postponed)
+    await bench.offer('edge-0042', chain('other'))
+    assert.equal(await whileTimePasses(bench.clock, bench.issuer.issue(request, within())), chain('other'))
+    assert.ok(bench.clock.monotonicMs() - since - waitedMs < 60_000)
+  })
+
   test(`${name}: a chain that nobody judged is given again`, async () => {
     await using bench = await makeBench()
     await bench.offer('edge-0042', chain('one'))
@@ -96,7 +113,7 @@ for (const [name, makeBench] of Object.entries(benches)) {
     await using bench = await makeBench()
     await bench.offer('edge-0042', chain('first'))
     await whileTimePasses(bench.clock, bench.issuer.issue(request, within()))
-    await bench.issuer.received(request, { accepted: true })
+    await bench.issuer.received(request, { outcome: 'accepted' })
     const issued = bench.issuer.issue({ ...request, csrPem: 'next' }, within())
     await bench.offer('edge-0042', chain('second'))
     assert.equal(await whileTimePasses(bench.clock, issued), chain('second'))

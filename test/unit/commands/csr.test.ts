@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { chmod, readFile, writeFile } from 'node:fs/promises'
+import { createPublicKey } from 'node:crypto'
+import { chmod, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { runCsr } from '../../../agent/commands/csr.ts'
-import { openVault } from '../../../agent/credential/vault.ts'
+import { Failure } from '../../../agent/failure.ts'
 import { makeTemporaryFolder, openssl } from '../../kit/openssl.ts'
-import { makeTestIssuer } from '../credential/fixture.ts'
+import { makeTestIssuer, openSound } from '../credential/fixture.ts'
 import { makeCommandBench } from './credential-bench.ts'
 
 const authorities = await makeTemporaryFolder()
@@ -52,7 +53,7 @@ test('--out writes the request to a file that was opened before the command beca
 
 test('while a valid certificate is in use there is nothing to request; once it has expired there is', async () => {
   await using bench = await makeCommandBench()
-  const vault = await openVault(bench.settings.stateDir, bench.clock)
+  const vault = await openSound(bench.settings.stateDir, bench.clock)
   await vault.accept(await issuer.checkedFor(await vault.request(bench.settings)))
   assert.equal(await runCsr(bench.settings, bench.environment), 1)
   const { stdout, stderr } = bench.printed()
@@ -62,6 +63,50 @@ test('while a valid certificate is in use there is nothing to request; once it h
   bench.clock.stepWall(91 * 86_400_000)
   assert.equal(await runCsr(bench.settings, bench.environment), 0)
   assert.notEqual(await vault.pending(), undefined)
+})
+
+const pair = { certificateFile: '/etc/iot-certs/edge-0042.pem', keyFile: '/etc/iot-certs/edge-0042.key' }
+
+test('beside a pair of files the request is made all the same, and nobody is sent to a folder that nobody looks into', async () => {
+  await using bench = await makeCommandBench()
+  assert.equal(await runCsr({ ...bench.settings, pair }, bench.environment), 0)
+  const { stdout, stderr } = bench.printed()
+  const vault = await openSound(bench.settings.stateDir, bench.clock)
+  assert.equal((await vault.pending())?.csrPem, stdout)
+  assert.match(stderr, /goes on with \/etc\/iot-certs\/edge-0042\.pem/)
+  assert.match(stderr, /install-certificate/)
+  assert.ok(!stderr.includes(bench.settings.issuedDir))
+})
+
+test('a good certificate of the vault that is out of use because of a pair is said to be', async () => {
+  await using bench = await makeCommandBench()
+  const vault = await openSound(bench.settings.stateDir, bench.clock)
+  await vault.accept(await issuer.checkedFor(await vault.request(bench.settings)))
+  assert.equal(await runCsr({ ...bench.settings, pair }, bench.environment), 1)
+  assert.match(
+    bench.printed().stderr,
+    /^CERTIFICATE_STILL_GOOD: .*comes into use when \/etc\/iot-certs\/edge-0042\.pem is no longer configured/,
+  )
+})
+
+test('what was torn and is made anew is told', async () => {
+  await using bench = await makeCommandBench()
+  const { keyFile } = await (await openSound(bench.settings.stateDir, bench.clock)).request(bench.settings)
+  await writeFile(keyFile, 'half a key')
+  assert.equal(await runCsr(bench.settings, bench.environment), 0)
+  assert.match(bench.printed().stderr, /^STATE_TORN: .*pending.*\n {2}\S/)
+})
+
+test('a device gets another key in the way that KEY_EXPOSED advises', async () => {
+  await using bench = await makeCommandBench()
+  const { settings } = bench
+  const vault = await openSound(settings.stateDir, bench.clock)
+  const first = await vault.accept(await issuer.checkedFor(await vault.request(settings)))
+  assert.match(new Failure('KEY_EXPOSED', 'x').advice, /move the folder credentials out of its state folder/)
+  await rename(join(settings.stateDir, 'credentials'), join(bench.path, 'credentials'))
+  assert.equal(await runCsr(settings, bench.environment), 0)
+  const request = await (await openSound(settings.stateDir, bench.clock)).pending()
+  assert.equal(request?.publicKey.equals(createPublicKey(first.keyPem)), false)
 })
 
 test('what goes wrong is printed with its code and advice and gives 1', async () => {

@@ -24,7 +24,6 @@ test('the two required variables alone are a whole configuration, with the docum
     paths: {
       stateDir: '/var/lib/iot-device-agent',
       runtimeDir: '/run/iot-device-agent',
-      vaultDir: '/var/lib/iot-device-agent/credentials',
       requestsDir: '/var/lib/iot-device-agent/requests',
       issuedDir: '/var/lib/iot-device-agent/issued',
       assignmentFile: '/var/lib/iot-device-agent/assignment.json',
@@ -54,7 +53,7 @@ test('every variable of the Python client and of the agent reaches its key', asy
   assert.equal(config.telemetry.intervalSeconds, 5)
   assert.equal(config.log.level, 'debug')
   assert.equal(config.tls.caFile, '/c/ca.pem')
-  assert.equal(config.paths.vaultDir, '/home/u/state/credentials')
+  assert.equal(config.paths.stateDir, '/home/u/state')
   assert.equal(config.paths.controlSocket, '/home/u/run/control.sock')
   assert.equal(loaded.ok && loaded.origins['telemetry.intervalSeconds'], 'environment TELEMETRY_INTERVAL')
 })

@@ -77,7 +77,7 @@ test('the folder issuer follows its own folder, the rest follows the state folde
   assert.equal(config.issuer.folder, '/exchange')
   assert.equal(config.paths.requestsDir, '/exchange/requests')
   assert.equal(config.paths.issuedDir, '/exchange/issued')
-  assert.equal(config.paths.vaultDir, '/s/credentials')
+  assert.equal(config.paths.stateDir, '/s')
 })
 
 const ids: readonly (readonly [id: string, portable: boolean, azure: boolean])[] = [

@@ -2,12 +2,31 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkChain } from '../../../agent/pki/chain.ts'
 import type { CheckedChain } from '../../../agent/pki/chain.ts'
-import type { PendingRequest } from '../../../agent/credential/vault.ts'
+import { openVault } from '../../../agent/credential/vault.ts'
+import type { PendingRequest, Vault } from '../../../agent/credential/vault.ts'
+import type { Failure } from '../../../agent/failure.ts'
+import { systemClock } from '../../../agent/system/clock.ts'
+import type { Clock } from '../../../agent/system/clock.ts'
 import { makeRoot, openssl } from '../../kit/openssl.ts'
 import type { Authority, Profile } from '../../kit/openssl.ts'
 
 export const ID = 'edge-0042'
 export const wanted = { registrationId: ID, keyType: 'ec-p256' } as const
+
+/** A vault in which nothing may be found torn. */
+export function openSound(stateDir: string, clock: Clock = systemClock): Promise<Vault> {
+  return openVault(stateDir, clock, (failure) => {
+    throw failure
+  })
+}
+
+/** A vault in which something is torn, with what was reported of it so far. */
+export async function openTorn(
+  stateDir: string,
+): Promise<{ readonly vault: Vault; readonly repairs: readonly Failure[] }> {
+  const repairs: Failure[] = []
+  return { vault: await openVault(stateDir, systemClock, (failure) => void repairs.push(failure)), repairs }
+}
 
 /** An authority that signs requests of the vault; what it gives is checked as the agent checks it. */
 export interface TestIssuer {

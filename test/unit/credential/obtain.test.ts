@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import test, { after } from 'node:test'
 import { obtainCertificate } from '../../../agent/credential/obtain.ts'
-import type { ChainSource, ObtainEvent, Reception } from '../../../agent/credential/obtain.ts'
-import { openVault } from '../../../agent/credential/vault.ts'
+import type { ChainSource, ObtainEvent } from '../../../agent/credential/obtain.ts'
 import type { Vault } from '../../../agent/credential/vault.ts'
+import type { Reception } from '../../../agent/pki/exchange.ts'
 import { createFakeClock } from '../../kit/clock.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
-import { makeTestIssuer, wanted } from './fixture.ts'
+import { makeTestIssuer, openSound, wanted } from './fixture.ts'
 
 const authorities = await makeTemporaryFolder()
 after(() => authorities[Symbol.asyncDispose]())
@@ -29,10 +29,14 @@ function sourceOf(...answers: (() => Promise<string>)[]) {
   return { source, receptions }
 }
 
+function codesOf(of: Reception | ObtainEvent): readonly string[] {
+  return 'problems' in of ? of.problems.map(({ code }) => code) : []
+}
+
 async function setUp(folder: string) {
   const clock = createFakeClock(Date.now())
   const events: ObtainEvent[] = []
-  const vault = await openVault(folder, clock)
+  const vault = await openSound(folder, clock)
   const request = await vault.request(wanted)
   return { clock, vault, request, events, report: (event: ObtainEvent) => void events.push(event) }
 }
@@ -43,7 +47,7 @@ test('a good chain becomes the active credential', async () => {
   const { source, receptions } = sourceOf(() => issuer.chainFor(device.request))
   const credential = await obtainCertificate(wanted, { ...device, source }, AbortSignal.timeout(30_000))
   assert.deepEqual(await device.vault.active(), credential)
-  assert.deepEqual(receptions, [{ accepted: true }])
+  assert.deepEqual(receptions, [{ outcome: 'accepted' }])
   assert.deepEqual(
     device.events.map((event) => event.kind),
     ['awaiting', 'accepted'],
@@ -62,32 +66,81 @@ test('the chain of another key is refused and reported, and waiting goes on', as
   )
   const credential = await obtainCertificate(wanted, { ...device, source }, AbortSignal.timeout(30_000))
   assert.equal(credential.generation, 'gen-0001')
-  const codes = receptions.map((each) => (each.accepted ? 'accepted' : each.problems.map((problem) => problem.code)))
-  assert.deepEqual(codes, [['CHAIN_KEY_MISMATCH'], ['CHAIN_UNREADABLE'], 'accepted'])
+  const codes = receptions.map((each) => [each.outcome, ...codesOf(each)])
+  assert.deepEqual(codes, [['refused', 'CHAIN_KEY_MISMATCH'], ['refused', 'CHAIN_UNREADABLE'], ['accepted']])
   assert.deepEqual(
     device.events.map((event) => event.kind),
     ['awaiting', 'refused', 'refused', 'accepted'],
   )
 })
 
-test('a chain that is only not valid yet is not thrown away: it is looked at again when the clock has moved', async () => {
+const DAY_MS = 86_400_000
+
+for (const [how, aheadMs, code] of [
+  ['not valid yet', -DAY_MS, 'CHAIN_NOT_YET_VALID'],
+  ['not valid any more', 400 * DAY_MS, 'CHAIN_EXPIRED'],
+] as const) {
+  test(`a chain that is only ${how} is not thrown away, is told of once, and taken once the clock is right`, async () => {
+    await using folder = await makeTemporaryFolder()
+    const device = await setUp(folder.path)
+    const chain = await issuer.chainFor(device.request)
+    const atWrongTime = () => Promise.resolve(chain)
+    device.clock.stepWall(aheadMs)
+    const { source, receptions } = sourceOf(atWrongTime, atWrongTime, atWrongTime, () => {
+      device.clock.stepWall(-aheadMs)
+      return Promise.resolve(chain)
+    })
+    const credential = await obtainCertificate(wanted, { ...device, source }, AbortSignal.timeout(30_000))
+    assert.equal(credential.generation, 'gen-0001')
+    const postponed = ['postponed', code]
+    assert.deepEqual(
+      receptions.map((each) => [each.outcome, ...new Set(codesOf(each))]),
+      [postponed, postponed, postponed, ['accepted']],
+    )
+    assert.deepEqual(
+      device.events.map((event) => event.kind),
+      ['awaiting', 'postponed', 'accepted'],
+    )
+  })
+}
+
+test('a postponed chain is told of again when it is another one, or has become wrong in another way', async () => {
   await using folder = await makeTemporaryFolder()
   const device = await setUp(folder.path)
-  const chain = await issuer.chainFor(device.request)
-  device.clock.stepWall(-24 * 3_600_000)
-  const { source, receptions } = sourceOf(
-    () => Promise.resolve(chain),
-    () => Promise.resolve(chain),
+  const [one, other, last] = await Promise.all([0, 1, 2].map(() => issuer.chainFor(device.request)))
+  const given = [one, one, other, other, one, last].map((pem) => () => Promise.resolve(pem ?? ''))
+  device.clock.stepWall(400 * DAY_MS)
+  const back = given.pop()
+  const { source } = sourceOf(
+    ...given,
+    () => {
+      device.clock.stepWall(-800 * DAY_MS)
+      return Promise.resolve(one ?? '')
+    },
+    () => {
+      device.clock.stepWall(400 * DAY_MS)
+      return back?.() ?? Promise.resolve('')
+    },
   )
-  const obtained = obtainCertificate(wanted, { ...device, source }, AbortSignal.timeout(30_000))
-  await device.clock.waiting(60_000)
-  assert.deepEqual(receptions, [])
-  device.clock.stepWall(24 * 3_600_000)
-  await device.clock.advance(60_000)
-  assert.equal((await obtained).generation, 'gen-0001')
+  await obtainCertificate(wanted, { ...device, source }, AbortSignal.timeout(30_000))
   assert.deepEqual(
-    device.events.map((event) => event.kind),
-    ['awaiting', 'tooEarly', 'accepted'],
+    device.events.flatMap((event) => (event.kind === 'postponed' ? [...new Set(codesOf(event))] : [])),
+    ['CHAIN_EXPIRED', 'CHAIN_EXPIRED', 'CHAIN_EXPIRED', 'CHAIN_NOT_YET_VALID'],
+  )
+})
+
+test('a chain with expired dates and another fault beside is refused: no clock can mend that', async () => {
+  await using folder = await makeTemporaryFolder()
+  const device = await setUp(folder.path)
+  const dates = { notBefore: new Date('2020-01-01'), notAfter: new Date('2021-01-01') }
+  const { source, receptions } = sourceOf(
+    () => issuer.chainFor(device.request, { ...dates, subject: '/CN=other' }),
+    () => issuer.chainFor(device.request),
+  )
+  await obtainCertificate(wanted, { ...device, source }, AbortSignal.timeout(30_000))
+  assert.deepEqual(
+    receptions.map((each) => each.outcome),
+    ['refused', 'accepted'],
   )
 })
 

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
-import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
-import { openVault } from '../../../agent/credential/vault.ts'
+import { Failure } from '../../../agent/failure.ts'
+import { exists } from '../../../agent/system/files.ts'
 import { createFakeClock } from '../../kit/clock.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
-import { ID, makeTestIssuer, publicKeys, wanted } from './fixture.ts'
-import { cutAfter } from './power-cut.ts'
+import { ID, makeTestIssuer, openSound, openTorn, publicKeys, wanted } from './fixture.ts'
+import { cutAfter, losses } from './power-cut.ts'
 
 const authorities = await makeTemporaryFolder()
 after(() => authorities[Symbol.asyncDispose]())
@@ -16,11 +18,11 @@ const issuer = await makeTestIssuer(authorities.path)
 const inUse = join(authorities.path, 'in-use')
 const waiting = join(authorities.path, 'waiting')
 {
-  const vault = await openVault(inUse)
+  const vault = await openSound(inUse)
   await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
 }
 await cp(inUse, waiting, { recursive: true })
-const openRequest = await (await openVault(waiting)).request(wanted)
+const openRequest = await (await openSound(waiting)).request(wanted)
 const openChain = await issuer.checkedFor(openRequest)
 
 async function preparedState(
@@ -36,24 +38,23 @@ const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toStrin
 
 test('a request is made once, closed to others, and survives restarts', async () => {
   await using folder = await makeTemporaryFolder()
-  const first = await (await openVault(folder.path)).request(wanted)
+  const first = await (await openSound(folder.path)).request(wanted)
   assert.equal(first.registrationId, ID)
   assert.equal(first.keyKind, 'ec-p256')
   const [ofRequest, ofKey] = await publicKeys(folder.path, first.csrPem, first.keyFile)
   assert.equal(ofRequest, ofKey)
-  const again = await openVault(folder.path)
+  const again = await openSound(folder.path)
   assert.equal((await again.request(wanted)).csrPem, first.csrPem)
   assert.equal((await again.request({ ...wanted, keyType: 'ec-p384' })).csrPem, first.csrPem)
   assert.equal((await again.pending())?.requestedAt, first.requestedAt)
   assert.equal(await modeOf(first.keyFile), '600')
   assert.equal(await modeOf(join(folder.path, 'credentials')), '700')
   assert.equal(await modeOf(join(folder.path, 'credentials', 'pending')), '700')
-  assert.deepEqual(again.repairs, [])
 })
 
 test('many who ask at once get one and the same request', async () => {
   await using folder = await makeTemporaryFolder()
-  const asked = Array.from({ length: 8 }, async () => (await openVault(folder.path)).request(wanted))
+  const asked = Array.from({ length: 8 }, async () => (await openSound(folder.path)).request(wanted))
   const requests = await Promise.all(asked)
   assert.equal(new Set(requests.map((request) => request.csrPem)).size, 1)
   assert.deepEqual(await readdir(join(folder.path, 'credentials')), ['pending'])
@@ -61,23 +62,23 @@ test('many who ask at once get one and the same request', async () => {
 
 test('a vault that is opened while a request is being made lets it be', async () => {
   await using folder = await makeTemporaryFolder()
-  const vault = await openVault(folder.path)
+  const vault = await openSound(folder.path)
   const request = vault.request(wanted)
   const made = request.then(() => true)
-  while (!(await Promise.race([made, openVault(folder.path).then(() => false)])));
+  while (!(await Promise.race([made, openSound(folder.path).then(() => false)])));
   assert.equal((await request).registrationId, ID)
 })
 
 test('an empty vault has neither credential nor request', async () => {
   await using folder = await makeTemporaryFolder()
-  const vault = await openVault(folder.path)
+  const vault = await openSound(folder.path)
   assert.equal(await vault.active(), undefined)
   assert.equal(await vault.pending(), undefined)
 })
 
 test('an accepted chain is in use at once and after a restart, under a name of its own', async () => {
   await using folder = await makeTemporaryFolder()
-  const vault = await openVault(folder.path)
+  const vault = await openSound(folder.path)
   const request = await vault.request(wanted)
   const keyPem = await readFile(request.keyFile, 'utf8')
   const chain = await issuer.checkedFor(request)
@@ -87,7 +88,7 @@ test('an accepted chain is in use at once and after a restart, under a name of i
   assert.equal(credential.chainPem, chain.pem)
   assert.equal(credential.facts.thumbprintSha256, chain.facts.thumbprintSha256)
   assert.equal(await vault.pending(), undefined)
-  assert.deepEqual(await (await openVault(folder.path)).active(), credential)
+  assert.deepEqual(await (await openSound(folder.path)).active(), credential)
   const generation = join(folder.path, 'credentials', 'gen-0001')
   assert.deepEqual(await readdir(generation), ['chain.pem', 'key.pem', 'meta.json', 'request.csr'])
   assert.equal(await modeOf(join(generation, 'key.pem')), '600')
@@ -95,7 +96,7 @@ test('an accepted chain is in use at once and after a restart, under a name of i
 
 test('the next generation has another key and leaves the superseded one as it was', async () => {
   await using state = await preparedState()
-  const vault = await openVault(state.path)
+  const vault = await openSound(state.path)
   const before = await vault.active()
   const request = await vault.request(wanted)
   assert.equal((await vault.active())?.generation, 'gen-0001', 'waiting disturbs nothing')
@@ -109,8 +110,8 @@ test('the next generation has another key and leaves the superseded one as it wa
 test('a chain is accepted only for the request that is open', async () => {
   await using state = await preparedState()
   await using other = await makeTemporaryFolder()
-  const vault = await openVault(state.path)
-  const foreign = await issuer.checkedFor(await (await openVault(other.path)).request(wanted))
+  const vault = await openSound(state.path)
+  const foreign = await issuer.checkedFor(await (await openSound(other.path)).request(wanted))
   await assert.rejects(vault.accept(foreign), { code: 'NO_PENDING_REQUEST' })
   await vault.request(wanted)
   await assert.rejects(vault.accept(foreign), { code: 'CHAIN_KEY_MISMATCH' })
@@ -119,7 +120,7 @@ test('a chain is accepted only for the request that is open', async () => {
 
 test('a request for another registration ID is set aside, not reused and not lost', async () => {
   await using folder = await makeTemporaryFolder()
-  const vault = await openVault(folder.path, createFakeClock(Date.UTC(2026, 0, 2)))
+  const vault = await openSound(folder.path, createFakeClock(Date.UTC(2026, 0, 2)))
   const first = await vault.request(wanted)
   const keyPem = await readFile(first.keyFile, 'utf8')
   const second = await vault.request({ ...wanted, registrationId: 'edge-0043' })
@@ -130,54 +131,78 @@ test('a request for another registration ID is set aside, not reused and not los
   assert.equal(await readFile(join(folder.path, 'credentials', names[1] ?? '', 'key.pem'), 'utf8'), keyPem)
 })
 
-test('wherever the making of a request is cut off, the next start has one whole request', async () => {
-  for (let allowed = 0, cut = true; cut; allowed += 1) {
-    await using folder = await makeTemporaryFolder()
-    cut = await cutAfter(allowed, async () => (await openVault(folder.path)).request(wanted))
-    const request = await (await openVault(folder.path)).request(wanted)
-    const [ofRequest, ofKey] = await publicKeys(folder.path, request.csrPem, request.keyFile)
-    assert.equal(ofRequest, ofKey, `cut after ${allowed} calls`)
-    assert.deepEqual(await readdir(join(folder.path, 'credentials')), ['pending'], `cut after ${allowed} calls`)
-    assert.ok(allowed < 100)
+/** Cuts the power before every call that changes the disk and after the last one, with every loss that may follow. */
+async function atEveryCut(check: (allowed: number, loss: (typeof losses)[number]) => Promise<boolean>): Promise<void> {
+  for (const loss of losses) {
+    let allowed = 0
+    while (await check(allowed, loss)) allowed += 1
+    assert.ok(allowed > 10 && allowed < 100, 'it was cut at every call')
   }
+}
+
+/** What lies about that nobody will ever use. */
+async function leftoversIn(path: string): Promise<readonly string[]> {
+  const names = await readdir(path, { recursive: true })
+  return names.filter((name) => name.endsWith('.tmp'))
+}
+
+test('wherever the making of a request is cut off, the next start has one whole request', async () => {
+  await atEveryCut(async (allowed, loss) => {
+    await using folder = await makeTemporaryFolder()
+    const state = join(folder.path, 'state')
+    let made: string | undefined
+    const cut = await cutAfter(allowed, loss, async () => {
+      made = (await (await openSound(state)).request(wanted)).csrPem
+    })
+    const request = await (await openSound(state)).request(wanted)
+    const [ofRequest, ofKey] = await publicKeys(folder.path, request.csrPem, request.keyFile)
+    const when = `cut after ${allowed} calls, ${JSON.stringify(loss)}`
+    assert.equal(ofRequest, ofKey, when)
+    assert.deepEqual(await readdir(join(state, 'credentials')), ['pending'], when)
+    assert.equal(made ?? request.csrPem, request.csrPem, `${when}: what was handed out is still there`)
+    return cut
+  })
 })
 
 test('wherever an acceptance is cut off, the old credential or the new one is in use and none is lost', async () => {
-  const ends: (string | undefined)[] = []
-  for (let allowed = 0, cut = true; cut; allowed += 1) {
+  const ends = new Set<string | undefined>()
+  await atEveryCut(async (allowed, loss) => {
     await using state = await preparedState(waiting)
-    const vault = await openVault(state.path)
-    cut = await cutAfter(allowed, () => vault.accept(openChain))
-    const reopened = await openVault(state.path)
+    const vault = await openSound(state.path)
+    const cut = await cutAfter(allowed, loss, () => vault.accept(openChain))
+    const when = `cut after ${allowed} calls, ${JSON.stringify(loss)}`
+    const reopened = await openSound(state.path)
     const active = await reopened.active()
-    ends.push(active?.generation)
+    ends.add(active?.generation)
     if (active?.generation === 'gen-0001') {
+      assert.ok(cut, `${when}: an acceptance that resolved is durable`)
       assert.equal((await reopened.pending())?.csrPem, openRequest.csrPem, 'the request still waits')
       assert.equal((await reopened.accept(openChain)).generation, 'gen-0002')
     }
     const credential = await reopened.active()
-    assert.equal(credential?.generation, 'gen-0002', `cut after ${allowed} calls`)
+    assert.equal(credential?.generation, 'gen-0002', when)
     assert.equal(credential?.facts.thumbprintSha256, openChain.facts.thumbprintSha256)
     assert.equal(await reopened.pending(), undefined)
-    assert.deepEqual(reopened.repairs, [])
-    assert.ok(allowed < 100)
-  }
-  assert.ok(ends.length > 10, 'it was cut at every call')
-  assert.deepEqual([...new Set(ends)], ['gen-0001', 'gen-0002'], 'both ends were met, and never a third')
+    assert.deepEqual(await leftoversIn(state.path), [], when)
+    return cut
+  })
+  assert.deepEqual([...ends], ['gen-0001', 'gen-0002'], 'both ends were met, and never a third')
 })
 
 test('a first acceptance that is cut off leaves the request waiting or the credential in use', async () => {
-  for (let allowed = 0, cut = true; cut; allowed += 1) {
+  await atEveryCut(async (allowed, loss) => {
     await using state = await preparedState(waiting)
     await rm(join(state.vault, 'active'))
     await rm(join(state.vault, 'gen-0001'), { recursive: true })
-    const vault = await openVault(state.path)
-    cut = await cutAfter(allowed, () => vault.accept(openChain))
-    const reopened = await openVault(state.path)
+    const vault = await openSound(state.path)
+    const cut = await cutAfter(allowed, loss, () => vault.accept(openChain))
+    const reopened = await openSound(state.path)
     const credential = (await reopened.active()) ?? (await reopened.accept(openChain))
-    assert.equal(credential.facts.thumbprintSha256, openChain.facts.thumbprintSha256, `cut after ${allowed} calls`)
+    const when = `cut after ${allowed} calls, ${JSON.stringify(loss)}`
+    assert.equal(credential.facts.thumbprintSha256, openChain.facts.thumbprintSha256, when)
     assert.equal(credential.generation, 'gen-0001')
-  }
+    return cut
+  })
 })
 
 test('without a pointer, or with one that is torn or names nothing, the newest whole generation is used', async () => {
@@ -186,10 +211,10 @@ test('without a pointer, or with one that is torn or names nothing, the newest w
     await cp(join(state.vault, 'gen-0001'), join(state.vault, 'gen-0002'), { recursive: true })
     await rm(join(state.vault, 'active'))
     if (content !== undefined) await writeFile(join(state.vault, 'active'), content)
-    const vault = await openVault(state.path)
+    const { vault, repairs } = await openTorn(state.path)
     assert.equal((await vault.active())?.generation, 'gen-0002')
     assert.deepEqual(
-      vault.repairs.map((repair) => repair.code),
+      repairs.map((repair) => repair.code),
       content === undefined ? [] : ['STATE_TORN'],
     )
     assert.equal(await readFile(join(state.vault, 'active'), 'utf8'), 'gen-0002\n')
@@ -199,7 +224,7 @@ test('without a pointer, or with one that is torn or names nothing, the newest w
 test('a pointer to an older whole generation is obeyed', async () => {
   await using state = await preparedState()
   await cp(join(state.vault, 'gen-0001'), join(state.vault, 'gen-0002'), { recursive: true })
-  assert.equal((await (await openVault(state.path)).active())?.generation, 'gen-0001')
+  assert.equal((await (await openSound(state.path)).active())?.generation, 'gen-0001')
 })
 
 test('a torn generation is set aside, an older whole one used, and its number is not used again', async () => {
@@ -210,14 +235,14 @@ test('a torn generation is set aside, an older whole one used, and its number is
   for (const [file, contents] of Object.entries(tear)) {
     for (const content of contents) {
       await using state = await preparedState()
-      const first = await openVault(state.path)
+      const first = await openSound(state.path)
       await first.accept(await issuer.checkedFor(await first.request(wanted)))
       const path = join(state.vault, 'gen-0002', file)
       if (content === undefined) await rm(path)
       else await writeFile(path, content)
-      const vault = await openVault(state.path)
+      const { vault, repairs } = await openTorn(state.path)
       assert.equal((await vault.active())?.generation, 'gen-0001')
-      assert.ok(vault.repairs.length > 0)
+      assert.ok(repairs.length > 0)
       assert.ok((await readdir(state.vault)).some((name) => name.startsWith('gen-0002.unreadable-')))
       assert.equal((await vault.accept(await issuer.checkedFor(await vault.request(wanted)))).generation, 'gen-0003')
     }
@@ -227,24 +252,45 @@ test('a torn generation is set aside, an older whole one used, and its number is
 test('a torn note or request is made anew from the key, which a signed chain may be on its way for', async () => {
   for (const file of ['meta.json', 'request.csr']) {
     await using folder = await makeTemporaryFolder()
-    const first = await (await openVault(folder.path)).request(wanted)
+    const first = await (await openSound(folder.path)).request(wanted)
     const chain = await issuer.checkedFor(first)
     await writeFile(join(folder.path, 'credentials', 'pending', file), 'half a')
-    const vault = await openVault(folder.path)
+    const { vault, repairs } = await openTorn(folder.path)
     assert.equal(await vault.pending(), undefined)
+    assert.equal(repairs.length, 0)
     const mended = await vault.request(wanted)
     assert.equal(mended.publicKey.equals(first.publicKey), true)
-    assert.equal(vault.repairs[0]?.code, 'STATE_TORN')
+    assert.deepEqual(
+      repairs.map((repair) => repair.code),
+      ['STATE_TORN'],
+    )
     assert.equal((await vault.accept(chain)).generation, 'gen-0001')
   }
 })
 
-test('a request whose key is torn is set aside and another made', async () => {
+test('a note whose time is none is torn: nobody can say since when the request waits', async () => {
+  for (const requestedAt of ['', 'yesterday', '2026-01-02', '+275760-09-13T00:00:00.001Z', 'NaN']) {
+    await using folder = await makeTemporaryFolder()
+    const first = await (await openSound(folder.path)).request(wanted)
+    const note = join(folder.path, 'credentials', 'pending', 'meta.json')
+    await writeFile(note, JSON.stringify({ registrationId: ID, requestedAt }))
+    const { vault } = await openTorn(folder.path)
+    const mended = await vault.request(wanted)
+    assert.equal(mended.publicKey.equals(first.publicKey), true)
+    assert.equal(new Date(mended.requestedAt).toISOString(), mended.requestedAt)
+  }
+})
+
+test('a request whose key is torn is set aside and another made, and that is told although the vault was open', async () => {
   await using folder = await makeTemporaryFolder()
-  const first = await (await openVault(folder.path)).request(wanted)
+  const { vault, repairs } = await openTorn(folder.path)
+  const first = await vault.request(wanted)
   await writeFile(first.keyFile, 'half a key')
-  const vault = await openVault(folder.path)
   const second = await vault.request(wanted)
+  const [told, ...others] = repairs
+  assert.equal(told?.code, 'STATE_TORN')
+  assert.match(told.message, /a chain for this request fits no more; it is now .*pending\.unreadable-/)
+  assert.deepEqual(others, [])
   assert.equal(second.publicKey.equals(first.publicKey), false)
   assert.ok((await readdir(join(folder.path, 'credentials'))).some((name) => name.startsWith('pending.unreadable-')))
 })
@@ -254,46 +300,72 @@ test('a key that others can read is refused with the command that mends it, and 
   const key = join(state.vault, 'gen-0001', 'key.pem')
   for (const mode of [0o640, 0o604, 0o620, 0o602]) {
     await chmod(key, mode)
-    await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 600 ${key}$`) })
+    await assert.rejects(openSound(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 600 ${key}$`) })
   }
   await chmod(key, 0o600)
-  assert.equal((await (await openVault(state.path)).active())?.generation, 'gen-0001')
+  assert.equal((await (await openSound(state.path)).active())?.generation, 'gen-0001')
 })
 
 test('folders that others can enter are refused, and so is the key of a waiting request', async () => {
   await using state = await preparedState()
-  const { keyFile } = await (await openVault(state.path)).request(wanted)
+  const { keyFile } = await (await openSound(state.path)).request(wanted)
   for (const path of [state.vault, join(state.vault, 'gen-0001'), join(state.vault, 'pending')]) {
     await chmod(path, 0o755)
-    await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 700 ${path}$`) })
+    await assert.rejects(openSound(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 700 ${path}$`) })
     await chmod(path, 0o700)
   }
   await chmod(keyFile, 0o644)
-  await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 600 ${keyFile}$`) })
+  await assert.rejects(openSound(state.path), { code: 'KEY_EXPOSED', message: new RegExp(`chmod 600 ${keyFile}$`) })
 })
 
 test('an exposed key is never passed over for an older generation', async () => {
   await using state = await preparedState()
-  const vault = await openVault(state.path)
+  const vault = await openSound(state.path)
   await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
   await chmod(join(state.vault, 'gen-0002', 'key.pem'), 0o644)
-  await assert.rejects(openVault(state.path), { code: 'KEY_EXPOSED' })
+  await assert.rejects(openSound(state.path), { code: 'KEY_EXPOSED' })
 })
 
 test('what a dead process was making is cleared away, what a living one is making is let be', async () => {
-  await using state = await preparedState()
-  await mkdir(join(state.vault, '.new-4194305-dead'))
-  await mkdir(join(state.vault, `.new-${process.ppid}-alive`))
-  await openVault(state.path)
-  assert.deepEqual(
-    (await readdir(state.vault)).filter((name) => name.startsWith('.new-')),
-    [`.new-${process.ppid}-alive`],
-  )
+  await using state = await preparedState(waiting)
+  const uuid = randomUUID()
+  const unfinished = (pid: number) => [
+    join(state.path, `.assignment.json.${pid}-${uuid}.tmp`),
+    join(state.vault, `.active.${pid}-${uuid}.tmp`),
+    join(state.vault, 'pending', `.chain.pem.${pid}-${uuid}.tmp`),
+  ]
+  const folderOf = (pid: number) => join(state.vault, `.pending.${pid}-${uuid}.tmp`)
+  // No number of a process is beyond 4194304. Source: proc(5), pid_max.
+  const foreign = [join(state.path, '.notes.tmp'), join(state.path, 'assignment.json')]
+  for (const path of [...unfinished(4_194_305), ...unfinished(process.ppid), ...foreign]) await writeFile(path, 'x')
+  for (const pid of [4_194_305, process.ppid]) await mkdir(folderOf(pid))
+  await openSound(state.path)
+  const gone = await Promise.all([...unfinished(4_194_305), folderOf(4_194_305)].map(exists))
+  assert.deepEqual(new Set(gone), new Set([false]))
+  const there = await Promise.all([...unfinished(process.ppid), folderOf(process.ppid), ...foreign].map(exists))
+  assert.deepEqual(new Set(there), new Set([true]))
+})
+
+test('a link in the place of a folder is refused, with the way to move the state', async () => {
+  for (const name of ['credentials', 'credentials/gen-0001', 'credentials/pending']) {
+    await using state = await preparedState(waiting)
+    const path = join(state.path, name)
+    await rename(path, join(state.path, 'elsewhere'))
+    await symlink(join(state.path, 'elsewhere'), path)
+    await assert.rejects(openSound(state.path), (error) => {
+      assert.ok(error instanceof Failure)
+      assert.equal(error.code, 'STATE_LINKED')
+      assert.equal(error.message, `${path} is a symbolic link to ${join(state.path, 'elsewhere')}`)
+      assert.doesNotMatch(error.message, /chmod|chown/)
+      assert.match(error.advice, /paths\.stateDir/)
+      return true
+    })
+  }
 })
 
 test('an acceptance that another process has finished meanwhile is no failure', async () => {
   await using state = await preparedState()
-  const vault = await openVault(state.path)
+  const vault = await openSound(state.path)
   const chain = await issuer.checkedFor(await vault.request(wanted))
   await writeFile(join(state.vault, 'pending', 'chain.pem'), chain.pem)
   await writeFile(join(state.vault, 'active'), 'gen-0002\n')

@@ -58,13 +58,45 @@ test('a reconnection is no warning, an absence is, with its reason', () => {
   assert.match(found.text, /connection refused/)
 })
 
-test('a key that others can read is named with its mode, and one from elsewhere is noted', () => {
-  for (const mode of [0o640, 0o604, 0o620, 0o601]) {
-    assert.deepEqual(codesOf({ key: { path: '/k', mode, legacy: false } }), ['KEY_EXPOSED'], mode.toString(8))
+const REMEDY = 'chown root:990 /k && chmod 640 /k'
+
+test('a key is exposed when whoever knows its owner says so, whatever its mode; the command is theirs', () => {
+  for (const mode of [0o600, 0o640, 0o644]) assert.deepEqual(codesOf({ key: { path: '/k', mode, legacy: false } }), [])
+  for (const legacy of [false, true]) {
+    const [exposed] = findWarnings({ ...healthy, key: { path: '/k', mode: 0o640, legacy, remedy: REMEDY } })
+    assert.equal(exposed?.code, 'KEY_EXPOSED')
+    assert.match(exposed.text, /\/k .*0640/)
+    assert.ok(exposed.advice?.startsWith(`${REMEDY};`))
+    assert.doesNotMatch(exposed.advice ?? '', /chmod 600/)
   }
-  const [exposed, legacy] = findWarnings({ ...healthy, key: { path: '/k', mode: 0o644, legacy: true } })
-  assert.match(exposed?.text ?? '', /\/k has mode 0644/)
+})
+
+test('a key from elsewhere is noted, and the way out of it never leaves the device without a credential', () => {
+  const [legacy] = findWarnings({ ...healthy, key: { path: '/k', mode: 0o600, legacy: true } })
   assert.equal(legacy?.code, 'LEGACY_KEY_PAIR')
+  const { advice } = warningTable.LEGACY_KEY_PAIR
+  const steps = ['csr', 'signed', 'install-certificate', 'CERT_PATH', 'move the files away', 'restart']
+  const places = steps.map((step) => advice.indexOf(step))
+  assert.deepEqual(
+    places,
+    places.toSorted((a, b) => a - b),
+  )
+  assert.ok(!places.includes(-1))
+})
+
+test('whoever gave the pair has to replace it: the agent asks for no certificate in its place', () => {
+  for (const [left, code] of [
+    [1, 'CERTIFICATE_EXPIRES_SOON'],
+    [-1, 'CERTIFICATE_EXPIRED'],
+  ] as const) {
+    const adviceFor = (legacy: boolean) => {
+      const facts = { ...healthy, ...certificate(90, left), key: { path: '/k', mode: 0o600, legacy } }
+      return track([], findWarnings(facts), nowMs).warnings.find((warning) => warning.code === code)?.advice ?? ''
+    }
+    assert.equal(adviceFor(false), warningTable[code].advice)
+    assert.match(adviceFor(true), /in the place of the files .*restart iot-device-agent/)
+    assert.doesNotMatch(adviceFor(true), /iot-device-agent csr/)
+  }
 })
 
 test('dropped telemetry is a warning for a day', () => {
@@ -89,7 +121,7 @@ test('the gravest come first', () => {
   const severities = findWarnings({
     ...healthy,
     ...certificate(90, 1),
-    key: { path: '/k', mode: 0o644, legacy: true },
+    key: { path: '/k', mode: 0o644, legacy: true, remedy: REMEDY },
     dropped: { count: 1, lastMs: nowMs },
     refusedDesired: ['log.level'],
   }).map(({ code }) => warningTable[code].severity)
@@ -107,6 +139,15 @@ test('a warning keeps the time at which it was raised while its text follows the
   assert.deepEqual(
     second.warnings.map(({ text, sinceMs }) => [text, sinceMs]),
     [['2 given up', 1000]],
+  )
+})
+
+test('the advice for this device goes before that of the table', () => {
+  const finding = { code: 'KEY_EXPOSED', text: 'x' } as const
+  const { warnings } = track([], [{ ...finding, advice: 'chmod 600 /k' }, finding], 0)
+  assert.deepEqual(
+    warnings.map(({ advice }) => advice),
+    ['chmod 600 /k', warningTable.KEY_EXPOSED.advice],
   )
 })
 

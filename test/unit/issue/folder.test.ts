@@ -13,6 +13,8 @@ const block = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
 const POLL = 30_000
 const SETTLED = 500
 const SETTLED_OPEN = 10_000
+const problems = [{ code: 'CHAIN_KEY_MISMATCH', message: 'another key' }] as const
+const refused = { outcome: 'refused', problems } as const
 const within = () => AbortSignal.timeout(20_000)
 
 async function setUp() {
@@ -97,12 +99,88 @@ test('a refused file is set aside under a name that says why', async () => {
   await mkdir(bench.issuedDir, { recursive: true })
   await writeFile(bench.pem, block)
   await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
-  await bench.issuer.received(request, { accepted: false, problems: [{ code: 'CHAIN_EXPIRED', message: 'x' }] })
+  await bench.issuer.received(request, refused)
   const [name = '', ...others] = await readdir(bench.issuedDir)
-  assert.match(name, /^edge-0042\.pem\.refused-CHAIN_EXPIRED-2026-01-02T/)
+  assert.match(name, /^edge-0042\.pem\.refused-CHAIN_KEY_MISMATCH-/)
   assert.deepEqual(others, [])
   assert.equal(await readFile(join(bench.issuedDir, name), 'utf8'), block)
   assert.deepEqual(bench.warnings, [])
+})
+
+test('a refused file that is laid down once more is judged once more, and does not pile up', async () => {
+  await using bench = await setUp()
+  await mkdir(bench.issuedDir, { recursive: true })
+  const names = new Set<string>()
+  for (let time = 1; time <= 3; time += 1) {
+    await writeDurably(bench.pem, block)
+    assert.equal(await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)]), block)
+    await bench.issuer.received(request, refused)
+    bench.clock.stepWall(3_600_000)
+    for (const name of await readdir(bench.issuedDir)) names.add(name)
+  }
+  assert.equal(names.size, 1)
+  assert.deepEqual(bench.warnings, [])
+})
+
+test('a refused file that cannot be moved is warned of and left alone, until it is taken away and laid down anew', async () => {
+  await using bench = await setUp()
+  await mkdir(bench.issuedDir, { recursive: true })
+  await writeDurably(bench.pem, block)
+  await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
+  await bench.issuer.received(request, refused)
+  // A folder with content under the name that it gets: not even root can rename over that.
+  const [name = ''] = await readdir(bench.issuedDir)
+  await rm(join(bench.issuedDir, name))
+  await mkdir(join(bench.issuedDir, name, 'taken'), { recursive: true })
+  await writeDurably(bench.pem, block)
+  await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
+  await bench.issuer.received(request, refused)
+  assert.equal(bench.warnings.length, 1)
+  const stop = new AbortController()
+  const waiting = bench.issuer.issue(request, stop.signal)
+  for (let time = 1; time <= 5; time += 1) {
+    await bench.clock.waiting(POLL)
+    await bench.clock.advance(POLL)
+  }
+  stop.abort()
+  await assert.rejects(waiting)
+  await rm(bench.pem)
+  const issued = bench.issuer.issue(request, within())
+  await bench.clock.waiting(POLL)
+  await writeDurably(bench.pem, block)
+  assert.equal(await Promise.race([issued, keepSettling(bench.clock)]), block)
+})
+
+test('a postponed chain stays where it is and is given again in a minute', async () => {
+  await using bench = await setUp()
+  await mkdir(bench.issuedDir, { recursive: true })
+  await writeDurably(bench.pem, block)
+  await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
+  const before = bench.clock.monotonicMs()
+  await bench.issuer.received(request, { outcome: 'postponed', problems })
+  const issued = bench.issuer.issue(request, within())
+  const passing = async (): Promise<never> => {
+    for (;;) {
+      await bench.clock.waiting()
+      await bench.clock.advance(SETTLED)
+    }
+  }
+  assert.equal(await Promise.race([issued, passing()]), block)
+  const waitedMs = bench.clock.monotonicMs() - before
+  assert.ok(waitedMs >= 60_000 && waitedMs <= 60_000 + POLL, `${waitedMs} ms`)
+  assert.deepEqual(await readdir(bench.issuedDir), ['edge-0042.pem'])
+})
+
+test('in the place of a postponed chain another one is given at once', async () => {
+  await using bench = await setUp()
+  await mkdir(bench.issuedDir, { recursive: true })
+  await writeDurably(bench.pem, block)
+  await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
+  await bench.issuer.received(request, { outcome: 'postponed', problems })
+  const before = bench.clock.monotonicMs()
+  await writeDurably(bench.pem, block + block)
+  assert.equal(await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)]), block + block)
+  assert.ok(bench.clock.monotonicMs() - before < POLL)
 })
 
 test('a file that was replaced while the old one was judged is not set aside', async () => {
@@ -111,7 +189,7 @@ test('a file that was replaced while the old one was judged is not set aside', a
   await writeFile(bench.pem, 'old')
   await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
   await writeDurably(bench.pem, block)
-  await bench.issuer.received(request, { accepted: false, problems: [{ code: 'CHAIN_UNREADABLE', message: 'x' }] })
+  await bench.issuer.received(request, refused)
   assert.equal(await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)]), block)
 })
 
@@ -120,7 +198,7 @@ test('an accepted chain leaves neither request nor chain behind', async () => {
   await mkdir(bench.issuedDir, { recursive: true })
   await writeFile(bench.pem, block)
   await Promise.race([bench.issuer.issue(request, within()), keepSettling(bench.clock)])
-  await bench.issuer.received(request, { accepted: true })
+  await bench.issuer.received(request, { outcome: 'accepted' })
   assert.deepEqual([await readdir(bench.requestsDir), await readdir(bench.issuedDir)], [[], []])
 })
 
