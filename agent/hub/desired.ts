@@ -1,3 +1,4 @@
+import { asFailure, Failure } from '../failure.ts'
 import { backoffMs } from '../system/backoff.ts'
 import type { Clock } from '../system/clock.ts'
 import { applyDesiredPatch } from './twin-document.ts'
@@ -10,6 +11,8 @@ export interface DesiredOptions {
   readonly random: () => number
   /** The whole desired part, after every change that follows the first read. */
   readonly onDesired: (desired: TwinDocument) => void
+  /** Told when reading again has failed; the next attempt follows by itself. */
+  readonly onTrouble: (failure: Failure) => void
 }
 
 /** Our own copy of the desired part, kept current by pushes and, after a missed one, by reading again. */
@@ -26,15 +29,18 @@ const READ_AGAIN = { baseMs: 1_000, capMs: 60_000 }
 /** @param signal ends reading again; aborted when the connection is over */
 export function createDesiredCopy(options: DesiredOptions, signal: AbortSignal): DesiredCopy {
   let held: TwinDocument | undefined
-  /** Pushes before the first read cannot be applied; the newest tells whether that read already contains them. */
-  let newestSeen = 0
+  /** The newest push since the last reading began: it may be missing in the answer. */
+  let newestSinceAsked = 0
   let readingAgain = false
 
-  const load = async () => {
+  /** What the hub answers is the truth, unless a push came meanwhile: then only the next answer is. */
+  const read = async () => {
+    newestSinceAsked = 0
     const twin = await options.read()
-    held = twin.desired
-    if (newestSeen > twin.desired.$version) readAgain()
-    return twin
+    const overtaken = newestSinceAsked > twin.desired.$version
+    const news = twin.desired.$version !== held?.$version
+    if (!overtaken || held === undefined) held = twin.desired
+    return { twin, overtaken, news }
   }
 
   const readAgain = () => {
@@ -42,31 +48,30 @@ export function createDesiredCopy(options: DesiredOptions, signal: AbortSignal):
     readingAgain = true
     untilRead()
       .finally(() => (readingAgain = false))
-      .catch(unlessOver)
-  }
-
-  const unlessOver = (error: unknown) => {
-    if (!signal.aborted) throw error
+      .catch((error: unknown) => {
+        if (!signal.aborted) options.onTrouble(asFailure(error))
+      })
   }
 
   const untilRead = async () => {
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
+    for (let attempt = 0; ; attempt += 1) {
       await options.clock.wait(backoffMs(attempt, READ_AGAIN, options.random), signal)
-      const before = held
-      const twin = await options.read().catch(tryAgain)
-      if (twin === undefined || twin.desired.$version < newestSeen) continue
-      if (twin.desired.$version === before?.$version) return
-      held = twin.desired
-      options.onDesired(held)
-      return
+      const outcome = await read().catch(asFailure)
+      signal.throwIfAborted()
+      if (outcome instanceof Failure) options.onTrouble(outcome)
+      else if (!outcome.overtaken) return outcome.news ? options.onDesired(outcome.twin.desired) : undefined
     }
   }
 
   return {
-    load,
+    async load() {
+      const { twin, overtaken } = await read()
+      if (overtaken) readAgain()
+      return twin
+    },
     take(patch) {
       if (patch === undefined) return readAgain()
-      newestSeen = Math.max(newestSeen, patch.$version)
+      newestSinceAsked = Math.max(newestSinceAsked, patch.$version)
       if (held === undefined) return
       const outcome = applyDesiredPatch(held, patch)
       if (outcome.patched === 'gap') return readAgain()
@@ -75,9 +80,4 @@ export function createDesiredCopy(options: DesiredOptions, signal: AbortSignal):
       options.onDesired(held)
     },
   }
-}
-
-/** A failed reading is followed by the next one, or ends with the connection. */
-function tryAgain(): undefined {
-  return undefined
 }

@@ -3,9 +3,20 @@ import iot from 'azure-iot-device'
 import type { Client } from 'azure-iot-device'
 import iotMqtt from 'azure-iot-device-mqtt'
 import { Failure } from '../failure.ts'
+import type { Clock } from '../system/clock.ts'
 import { bounded } from '../system/deadline.ts'
+import type { ClientCertificate } from '../wire/credential.ts'
 import type { Wire } from '../wire/wire.ts'
-import type { SessionOptions } from './session.ts'
+
+export interface SdkClientOptions {
+  readonly deviceId: string
+  readonly certificate: ClientCertificate
+  readonly clock: Clock
+  /** From the first DNS query to CONNACK, in milliseconds; 30 s. */
+  readonly connectTimeoutMs?: number
+  /** Shown to the hub in the user name, after the SDK's own agent string. */
+  readonly productInfo: string
+}
 
 const CONNECT_WITHIN_MS = 30_000
 
@@ -19,7 +30,7 @@ const SDK_PUBACK_SECONDS = 600
  * @throws Failure as the wire diagnoses it; signal.reason when aborted. No socket is left by then.
  */
 export async function openSdkClient(
-  options: SessionOptions,
+  options: SdkClientOptions,
   host: string,
   wire: Wire,
   signal: AbortSignal | undefined,
@@ -41,7 +52,7 @@ export async function openSdkClient(
   }
 }
 
-function createClient(options: SessionOptions, host: string, wire: Wire): Client {
+function createClient(options: SdkClientOptions, host: string, wire: Wire): Client {
   const credential = { cert: options.certificate.chainPem, key: options.certificate.keyPem }
   const authentication = iot.X509AuthenticationProvider.fromX509Options(options.deviceId, host, credential)
   const transport = new iotMqtt.Mqtt(authentication, wire.base)

@@ -1,8 +1,7 @@
 import { Failure } from '../failure.ts'
-import type { Clock } from '../system/clock.ts'
+import type { JsonObject } from '../system/json.ts'
 import { parseAddress } from '../wire/address.ts'
 import { loadTlsIdentity } from '../wire/credential.ts'
-import type { ClientCertificate } from '../wire/credential.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
 import { createWire } from '../wire/wire.ts'
 import type { Peer, Wire } from '../wire/wire.ts'
@@ -10,33 +9,29 @@ import { createDesiredCopy } from './desired.ts'
 import { createInFlight } from './in-flight.ts'
 import { toSdkMessage } from './message.ts'
 import type { OutgoingMessage } from './message.ts'
-import type { JsonObject, Twin, TwinDocument } from './twin-document.ts'
-import { TWIN_PREFIX } from './twin-topics.ts'
 import { openSdkClient } from './sdk-client.ts'
+import type { SdkClientOptions } from './sdk-client.ts'
+import type { Twin, TwinDocument } from './twin-document.ts'
+import { TWIN_PREFIX } from './twin-topics.ts'
 import { createTwinTransport } from './twin-transport.ts'
 
 export type { OutgoingMessage } from './message.ts'
-export type { Json, JsonObject, Twin, TwinDocument } from './twin-document.ts'
+export type { Twin, TwinDocument } from './twin-document.ts'
 
-export interface SessionOptions {
+export interface SessionOptions extends SdkClientOptions {
   /** `name` or `name:port` of the assigned hub. */
   readonly host: string
-  readonly deviceId: string
-  readonly certificate: ClientCertificate
   /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
   readonly ca?: string
   /** 30 to 45 s let a half-open connection be noticed within 90 s: twice this. */
   readonly keepAliveSeconds: number
-  readonly clock: Clock
-  /** From the first DNS query to CONNACK, in milliseconds; 30 s. */
-  readonly connectTimeoutMs?: number
-  /** Shown to the hub in the user name, after the SDK's own agent string. */
-  readonly productInfo: string
   /**
    * The whole desired part with its `$version`, after every change that follows the first `readTwin`. Arrays replace,
    * null deletes, what was missed is read again.
    */
   readonly onDesired?: (desired: TwinDocument) => void
+  /** A failure that the session mends by itself: the twin could not be read again and is asked for once more. */
+  readonly onTrouble?: (failure: Failure) => void
   /** Uniform in [0, 1). */
   readonly random?: () => number
 }
@@ -112,6 +107,7 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
       clock,
       random: options.random ?? Math.random,
       onDesired: (desired) => options.onDesired?.(desired),
+      onTrouble: (failure) => options.onTrouble?.(failure),
     },
     over.signal,
   )

@@ -6,11 +6,14 @@ import type { BackoffLimits } from '../system/backoff.ts'
 export interface History {
   /** Failures since the last session that lasted; the exponent of the backoff towards the hub. */
   readonly attempts: number
-  /** Failed connections in a row, since the hub last answered or DPS was last asked. */
+  /** Failures in a row that may be the answer to our identity, since a session lasted or DPS was asked. */
   readonly hubFailures: number
+  /** The first failure of whatever kind since then. */
   readonly hubFailingSinceMs: number | undefined
   /** How long the hub may fail before DPS is asked; drawn once so that a fleet does not go there together. */
   readonly patienceMs: number
+  /** Registrations in a row, since a session lasted, that assigned the hub and device ID which the device had. */
+  readonly unchanged: number
   /** Refusals in a row, of DPS and hub together: they are answered with minutes, not seconds. */
   readonly refusals: number
   /** Registrations in a row that failed without a refusal. */
@@ -24,7 +27,8 @@ export interface History {
 export type LinkEvent =
   | { readonly event: 'connectFailed'; readonly failure: Failure; readonly nowMs: number }
   | { readonly event: 'sessionEnded'; readonly failure: Failure; readonly livedMs: number; readonly nowMs: number }
-  | { readonly event: 'registered'; readonly nowMs: number }
+  /** `changed`: hub or device ID are not those of the assignment before. */
+  | { readonly event: 'registered'; readonly changed: boolean; readonly nowMs: number }
   | { readonly event: 'registrationFailed'; readonly failure: Failure; readonly nowMs: number }
 
 /** What to do next, and after how many milliseconds. */
@@ -33,13 +37,19 @@ export interface Step {
   readonly inMs: number
 }
 
-/** Consecutive failures of the hub after which DPS is asked. Source: azure-docs, concepts-deploy-at-scale. */
+/** Consecutive failures after which DPS is asked. Source: azure-sdk-for-c, sdk/docs/iot/mqtt_state_machine.md. */
 const MAX_HUB_FAILURES = 10
 
-/** Bounds of `patienceMs`. Source: the same page, 15 to 30 minutes. */
+/**
+ * Bounds of `patienceMs`. DPS bills each registration and takes 1,000 a minute from a whole fleet, so network trouble
+ * waits 15 to 30 minutes. Source: azure-docs, concepts-manage-device-reconnections and how-to-reprovision.
+ */
 const PATIENCE_MS = { min: 15 * 60_000, max: 30 * 60_000 }
 
-/** Least time between two registrations that reached DPS. Source: the same page. */
+/** Longest patience: it doubles with each registration that changed nothing, because DPS then cannot help. */
+const MAX_PATIENCE_MS = 4 * 3_600_000
+
+/** Least time between two registrations that reached DPS. Source: as for `PATIENCE_MS`. */
 const DPS_SPACING_MS = 60_000
 
 /** A shorter session does not count as success: two clients with one device ID end each other within a second. */
@@ -52,6 +62,23 @@ const REFUSED: BackoffLimits = { baseMs: 120_000, capMs: 1_800_000 }
 
 /** The identity is gone or changed in the cloud: only a registration can mend it. */
 const IDENTITY_TERMINAL: ReadonlySet<FailureCode> = new Set(['HUB_REFUSED_CREDENTIAL', 'TLS_CREDENTIAL_REFUSED'])
+
+/**
+ * The way to the hub, or a hub that is overloaded: says nothing about assignment and identity, however often it comes.
+ * A fleet meets these all at once, so that they go to DPS by patience alone.
+ */
+const NOT_ABOUT_US: ReadonlySet<FailureCode> = new Set([
+  'NETWORK_DNS',
+  'NETWORK_REFUSED',
+  'NETWORK_UNREACHABLE',
+  'NETWORK_TIMEOUT',
+  'NETWORK_RESET',
+  'TLS_SERVER_UNTRUSTED',
+  'TLS_SERVER_NAME',
+  'TLS_SERVER_DATES',
+  'HUB_BUSY',
+  'HUB_NO_ANSWER',
+])
 
 /** DPS never heard of the attempt, so it does not count against the one a minute. */
 const NOT_REACHED: ReadonlySet<FailureCode> = new Set([
@@ -68,6 +95,7 @@ export function freshHistory(random: () => number): History {
     attempts: 0,
     hubFailures: 0,
     hubFailingSinceMs: undefined,
+    unchanged: 0,
     patienceMs: PATIENCE_MS.min + random() * (PATIENCE_MS.max - PATIENCE_MS.min),
     refusals: 0,
     dpsFailures: 0,
@@ -79,29 +107,33 @@ export function freshHistory(random: () => number): History {
 /** The history with one more event in it. */
 export function after(history: History, event: LinkEvent): History {
   if (event.event === 'connectFailed') return afterConnectFailed(history, event.failure, event.nowMs)
-  if (event.event === 'sessionEnded') return afterSession(history, event.failure, event.livedMs)
+  if (event.event === 'sessionEnded') return afterSession(history, event.failure, event.livedMs, event.nowMs)
   if (event.event === 'registrationFailed') return afterRegistrationFailed(history, event.failure, event.nowMs)
+  const unchanged = event.changed ? 0 : history.unchanged + 1
   const dpsNotBeforeMs = event.nowMs + DPS_SPACING_MS
-  return { ...history, ...HUB_ANSWERED, dpsFailures: 0, dpsNotBeforeMs, last: undefined }
+  return { ...history, ...COUNTED_ANEW, unchanged, dpsFailures: 0, dpsNotBeforeMs, last: undefined }
 }
 
 function afterConnectFailed(history: History, failure: Failure, nowMs: number): History {
   return {
     ...history,
+    ...withHubFailure(history, failure, nowMs),
     attempts: history.attempts + 1,
-    hubFailures: history.hubFailures + 1,
-    hubFailingSinceMs: history.hubFailingSinceMs ?? nowMs,
     refusals: history.refusals + (failure.kind === 'refused' ? 1 : 0),
     last: { from: 'hub', failure },
   }
 }
 
-/** The hub took the credential, so that earlier refusals are settled; a new one can only be of something else. */
-function afterSession(history: History, failure: Failure, livedMs: number): History {
+/**
+ * The hub took the credential, so that earlier refusals are settled; a new one can only be of something else. A session
+ * that does not last settles no more than that: a hub may take every credential and close.
+ */
+function afterSession(history: History, failure: Failure, livedMs: number, nowMs: number): History {
+  const lasted = livedMs >= LASTING_MS
   return {
     ...history,
-    ...HUB_ANSWERED,
-    attempts: livedMs >= LASTING_MS ? 1 : history.attempts + 1,
+    ...(lasted ? { ...COUNTED_ANEW, unchanged: 0 } : withHubFailure(history, failure, nowMs)),
+    attempts: lasted ? 1 : history.attempts + 1,
     refusals: failure.kind === 'refused' ? history.refusals + 1 : 0,
     dpsFailures: 0,
     last: { from: 'hub', failure },
@@ -113,7 +145,7 @@ function afterRegistrationFailed(history: History, failure: Failure, nowMs: numb
   const spacing = NOT_REACHED.has(failure.code) ? 0 : DPS_SPACING_MS
   return {
     ...history,
-    ...HUB_ANSWERED,
+    ...COUNTED_ANEW,
     refusals: history.refusals + (refused ? 1 : 0),
     dpsFailures: refused ? 0 : history.dpsFailures + 1,
     dpsNotBeforeMs: nowMs + Math.max(spacing, failure.retryAfterMs ?? 0),
@@ -121,13 +153,22 @@ function afterRegistrationFailed(history: History, failure: Failure, nowMs: numb
   }
 }
 
+/** One more step towards DPS. */
+function withHubFailure(history: History, failure: Failure, nowMs: number): Partial<History> {
+  return {
+    hubFailures: history.hubFailures + (NOT_ABOUT_US.has(failure.code) ? 0 : 1),
+    hubFailingSinceMs: history.hubFailingSinceMs ?? nowMs,
+  }
+}
+
 /** Starts the count towards DPS anew. */
-const HUB_ANSWERED = { hubFailures: 0, hubFailingSinceMs: undefined }
+const COUNTED_ANEW = { hubFailures: 0, hubFailingSinceMs: undefined }
 
 /**
  * The next step. It always exists: the agent never gives up. The cached assignment comes first; DPS is asked without
- * one, after a refusal that only DPS can mend, and after a long time or many failures. After a failed registration the
- * hub has its turn again.
+ * one, after a refusal that only DPS can mend, after many failures that may be about our identity, and after a long time
+ * of any. Once a registration has changed nothing, only time counts, and more of it. After a failed registration the hub
+ * has its turn again.
  *
  * @param random uniform in [0, 1)
  */
@@ -141,10 +182,14 @@ export function nextStep(history: History, assigned: boolean, nowMs: number, ran
 }
 
 function wantsRegistration(history: History, nowMs: number): boolean {
-  const { last, hubFailures, hubFailingSinceMs, patienceMs } = history
+  const { last, hubFailures, hubFailingSinceMs, unchanged } = history
   if (last?.from === 'hub' && hubFailures > 0 && IDENTITY_TERMINAL.has(last.failure.code)) return true
-  if (hubFailures >= MAX_HUB_FAILURES) return true
-  return hubFailingSinceMs !== undefined && nowMs - hubFailingSinceMs >= patienceMs
+  if (hubFailures >= MAX_HUB_FAILURES && unchanged === 0) return true
+  return hubFailingSinceMs !== undefined && nowMs - hubFailingSinceMs >= patienceOf(history)
+}
+
+function patienceOf({ patienceMs, unchanged }: History): number {
+  return Math.min(MAX_PATIENCE_MS, patienceMs * 2 ** Math.min(unchanged, 10))
 }
 
 function pauseMs(history: History, random: () => number): number {

@@ -70,7 +70,7 @@ export async function supervise<A extends Assigned, S extends Supervised>(
       if (step === 'connect' && assignment !== undefined) {
         history = after(history, await connect(ports, assignment, history, signal))
       } else {
-        const outcome = await tryRegister(ports, history, signal)
+        const outcome = await tryRegister(ports, assignment, history, signal)
         assignment = outcome.assignment ?? assignment
         history = after(history, outcome.event)
       }
@@ -104,6 +104,7 @@ async function pause(
 /** One registration. A new assignment is used even if it cannot be kept: the next start registers once more. */
 async function tryRegister<A extends Assigned>(
   ports: Pick<SupervisePorts<A, never>, 'clock' | 'register' | 'saveAssignment' | 'onState' | 'onTrouble'>,
+  before: Assigned | undefined,
   history: History,
   signal: AbortSignal,
 ): Promise<{ readonly assignment?: A; readonly event: LinkEvent }> {
@@ -112,7 +113,8 @@ async function tryRegister<A extends Assigned>(
   try {
     const assignment = await ports.register(signal)
     await ports.saveAssignment(assignment).catch((error: unknown) => ports.onTrouble(asFailure(error)))
-    return { assignment, event: { event: 'registered', nowMs: clock.monotonicMs() } }
+    const changed = before?.assignedHub !== assignment.assignedHub || before.deviceId !== assignment.deviceId
+    return { assignment, event: { event: 'registered', changed, nowMs: clock.monotonicMs() } }
   } catch (error) {
     signal.throwIfAborted()
     return { event: { event: 'registrationFailed', failure: asFailure(error), nowMs: clock.monotonicMs() } }

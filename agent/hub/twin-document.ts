@@ -1,9 +1,5 @@
-/** What JSON can say. */
-export type Json = string | number | boolean | null | readonly Json[] | JsonObject
-
-export interface JsonObject {
-  readonly [key: string]: Json
-}
+import { isDeeperThan, isObject, parseJson } from '../system/json.ts'
+import type { Json, JsonObject } from '../system/json.ts'
 
 /** One half of a device twin as the hub writes it: the properties, and beside them their version. */
 export type TwinDocument = JsonObject & { readonly $version: number }
@@ -12,6 +8,12 @@ export interface Twin {
   readonly desired: TwinDocument
   readonly reported: TwinDocument
 }
+
+/**
+ * Levels of a document that is taken. The hub keeps ten (azure-docs, iot-hub-devguide-device-twins); a document that is
+ * far deeper comes from no hub, and recursion over it could end the process.
+ */
+const MAX_LEVELS = 32
 
 /** What a desired patch does to the document that is held. */
 export type PatchOutcome =
@@ -67,23 +69,10 @@ export function parseTwinError(text: string): { readonly errorCode?: number; rea
 
 function documentOf(value: Json | undefined): TwinDocument | undefined {
   if (!isObject(value)) return undefined
-  const version = value.$version
-  return Number.isSafeInteger(version) ? (value as TwinDocument) : undefined
+  if (!Number.isSafeInteger(value.$version) || isDeeperThan(MAX_LEVELS, value)) return undefined
+  return value as TwinDocument
 }
 
 function objectOr(value: Json | undefined): JsonObject {
   return isObject(value) ? value : {}
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function parseJson(text: string): Json | undefined {
-  try {
-    return JSON.parse(text) as Json
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
 }

@@ -1,10 +1,11 @@
 import { Failure } from '../failure.ts'
+import type { JsonObject } from '../system/json.ts'
 import { refusedTopic } from '../wire/guarded-base.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
 import type { Wire } from '../wire/wire.ts'
 import type { InFlight } from './in-flight.ts'
 import { parseDesiredPatch, parseTwin, parseTwinError } from './twin-document.ts'
-import type { JsonObject, Twin, TwinDocument } from './twin-document.ts'
+import type { Twin, TwinDocument } from './twin-document.ts'
 import { getTwinTopic, parseTwinTopic, patchReportedTopic, TWIN_FILTERS } from './twin-topics.ts'
 
 export interface TwinTransportOptions {

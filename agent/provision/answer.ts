@@ -1,5 +1,6 @@
 import { Failure } from '../failure.ts'
 import type { FailureCode } from '../failure.ts'
+import { isObject, parseJson } from '../system/json.ts'
 import { parseAddress } from '../wire/address.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
 
@@ -17,7 +18,13 @@ export interface Assignment {
 
 /** What an answer of DPS asks for: let the SDK poll after a while, or end the registration in one of two ways. */
 export type Verdict =
-  | { readonly next: 'poll'; readonly delivery: Delivery; readonly afterMs: number }
+  | {
+      readonly next: 'poll'
+      readonly delivery: Delivery
+      readonly afterMs: number
+      /** How much of `afterMs` is the wish of DPS. */
+      readonly wishedMs: number
+    }
   | { readonly next: 'assigned'; readonly assignment: Assignment }
   | { readonly next: 'failed'; readonly failure: Failure }
 
@@ -27,8 +34,8 @@ const ANSWER_TOPIC = /^\$dps\/registrations\/res\/(\d{3})\/\?(.+)$/
 /** Wait before the next poll when DPS names none. Source: the default of the SDKs. */
 const DEFAULT_POLL_MS = 2_000
 
-/** Longest wait that DPS may ask for; beyond it the header is taken for nonsense. */
-const MAX_RETRY_AFTER_MS = 60 * 60_000
+/** Longest wait that is granted to DPS at a time, in milliseconds; a longer wish is cut down to it. */
+export const MAX_RETRY_AFTER_MS = 60 * 60_000
 
 /** Longest text of the service that goes into a message of ours, in characters. */
 const MAX_QUOTE = 300
@@ -39,23 +46,35 @@ const DEVICE_ID = /^[A-Za-z0-9\-:.+%_#*?!(),=@$']{1,128}$/
 /**
  * Judges one message on the answer topic before the SDK sees it; undefined when it is not an answer. The SDK would crash
  * on what is not JSON or not ASCII, and would try again for ever, and silently, on 429 and 5xx.
+ *
+ * @param asked the request that is answered: `poll` once DPS has accepted the registration
  */
-export function judgeAnswer(delivery: Delivery, registrationId: string): Verdict | undefined {
+export function judgeAnswer(
+  delivery: Delivery,
+  registrationId: string,
+  asked: 'register' | 'poll',
+): Verdict | undefined {
   const match = ANSWER_TOPIC.exec(delivery.topic)
   if (match === null) return undefined
   const status = Number(match[1])
   const query = new URLSearchParams(match[2])
   const waitMs = retryAfterMs(query.get('retry-after'))
   const text = delivery.payload.toString('utf8')
-  const body = parseObject(text)
-  if (status >= 300) return failed(codeOfStatus(status), `DPS answered ${status}`, body, waitMs)
+  const value = parseJson(text)
+  const body = isObject(value) ? value : undefined
+  if (status >= 300) return failed(codeOfStatus(status, asked), `DPS answered ${status}`, body, waitMs)
   if (body === undefined) return failed('DPS_BAD_ANSWER', `DPS answered ${status} with ${describe(text)}`)
   const state = isObject(body.registrationState) ? body.registrationState : {}
   const outcome = typeof body.status === 'string' ? body.status.toLowerCase() : ''
   switch (outcome) {
     case 'registering':
     case 'assigning':
-      return { next: 'poll', delivery: forSdk(status, query, body), afterMs: waitMs ?? DEFAULT_POLL_MS }
+      return {
+        next: 'poll',
+        delivery: forSdk(status, query, body),
+        afterMs: waitMs ?? DEFAULT_POLL_MS,
+        wishedMs: waitMs ?? 0,
+      }
     case 'assigned':
       return judgeAssignment(state, registrationId)
     case 'failed':
@@ -72,9 +91,10 @@ export function judgeAnswer(delivery: Delivery, registrationId: string): Verdict
 type Body = Readonly<Record<string, unknown>>
 
 /** Source: azure-docs, how-to-troubleshoot-dps; everything from 500 on is a fault of the service. */
-function codeOfStatus(status: number): FailureCode {
+function codeOfStatus(status: number, asked: 'register' | 'poll'): FailureCode {
   if (status === 401 || status === 403) return 'DPS_UNAUTHORIZED'
-  if (status === 404) return 'DPS_NOT_FOUND'
+  // Scope and enrollment were found by then: what is missing is the operation, and a new registration has a new one.
+  if (status === 404) return asked === 'poll' ? 'DPS_OPERATION_LOST' : 'DPS_NOT_FOUND'
   if (status === 409 || status === 412) return 'DPS_CONFLICT'
   if (status === 429) return 'DPS_THROTTLED'
   if (status >= 500) return 'DPS_SERVICE_FAULT'
@@ -114,7 +134,7 @@ function judgeAssignment(state: Body, registrationId: string): Verdict {
  */
 function codeOfInnerError(errorCode: unknown): FailureCode {
   const status = typeof errorCode === 'number' ? Math.floor(errorCode / 1000) : 0
-  return status === 429 || status >= 500 ? codeOfStatus(status) : 'DPS_REGISTRATION_FAILED'
+  return status === 429 || status >= 500 ? codeOfStatus(status, 'poll') : 'DPS_REGISTRATION_FAILED'
 }
 
 /** A body helps an operator but decides nothing, so that an empty or a broken one does no harm. */
@@ -128,11 +148,10 @@ function failed(code: FailureCode, fact: string, body?: Body, waitMs?: number): 
   return { next: 'failed', failure: new Failure(code, `${fact}${reason}`, details) }
 }
 
-/** Milliseconds of a `retry-after` in seconds; undefined when absent or senseless. */
+/** Milliseconds of a `retry-after` in seconds, within bounds; undefined when absent or not a number of seconds. */
 function retryAfterMs(text: string | null): number | undefined {
-  if (text === null || !/^\d{1,9}(\.\d+)?$/.test(text)) return undefined
-  const wait = Number(text) * 1000
-  return wait <= MAX_RETRY_AFTER_MS ? wait : undefined
+  if (text === null || !/^\d+(\.\d+)?$/.test(text)) return undefined
+  return Math.min(Number(text) * 1000, MAX_RETRY_AFTER_MS)
 }
 
 /** The answer as the SDK can read it: ASCII only, and without a wait, which has passed by then. */
@@ -144,20 +163,6 @@ function forSdk(status: number, query: URLSearchParams, body: Body): Delivery {
 /** Escapes of JSON carry every character through the ASCII decoding of the SDK. */
 function toAscii(json: string): string {
   return json.replaceAll(/[\u007F-\uFFFF]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-}
-
-function parseObject(text: string): Body | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) ? value : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-}
-
-function isObject(value: unknown): value is Body {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function describe(text: string): string {

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { errorCode, readIfThere, setAside, syncFolder, writeDurably } from '../system/files.ts'
+import { isObject, parseJson } from '../system/json.ts'
 import { parseAddress } from '../wire/address.ts'
 import type { Assignment } from './answer.ts'
 
@@ -27,11 +28,6 @@ export type CachedAssignment =
   | { readonly found: 'foreign'; readonly record: AssignmentRecord }
   /** Unreadable: moved to `movedTo`, or still in place when even that failed. */
   | { readonly found: 'torn'; readonly reason: string; readonly movedTo: string | undefined }
-
-/** Where the assignment lies in a state folder. */
-export function assignmentPath(stateFolder: string): string {
-  return join(stateFolder, 'assignment.json')
-}
 
 /** Reads the last assignment. Never throws: without one the device registers, which is always possible. */
 export async function readAssignment(path: string, owner: AssignmentOwner, nowMs: number): Promise<CachedAssignment> {
@@ -76,8 +72,8 @@ export async function forgetAssignment(path: string): Promise<void> {
 /** The record in a file's text, or undefined when it is torn, of another version or not usable. */
 export function parseAssignment(text: string): AssignmentRecord | undefined {
   const value = parseJson(text)
-  if (typeof value !== 'object' || value === null) return undefined
-  const { version, dpsHost, idScope, registrationId, assignedHub, deviceId, at } = value as Record<string, unknown>
+  if (!isObject(value)) return undefined
+  const { version, dpsHost, idScope, registrationId, assignedHub, deviceId, at } = value
   if (version !== 1) return undefined
   if (!isText(dpsHost) || !isText(idScope) || !isText(registrationId)) return undefined
   if (!isText(assignedHub) || !isText(deviceId) || !isText(at)) return undefined
@@ -95,13 +91,4 @@ function isOwnedBy(record: AssignmentRecord, owner: AssignmentOwner): boolean {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== ''
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
 }

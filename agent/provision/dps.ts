@@ -9,7 +9,7 @@ import { loadTlsIdentity } from '../wire/credential.ts'
 import type { ClientCertificate } from '../wire/credential.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
 import { createWire } from '../wire/wire.ts'
-import { judgeAnswer } from './answer.ts'
+import { judgeAnswer, MAX_RETRY_AFTER_MS } from './answer.ts'
 import type { Assignment } from './answer.ts'
 
 export type { Assignment } from './answer.ts'
@@ -22,7 +22,7 @@ export interface RegistrationRequest {
   readonly certificate: ClientCertificate
   /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
   readonly ca?: string
-  /** For all of it: name, TLS, answers and polls. */
+  /** For all of it, name, TLS, answers and polls, beside the waits that DPS asks for: of those, an hour is granted. */
   readonly deadlineMs: number
   readonly clock: Clock
 }
@@ -45,7 +45,8 @@ export async function register(request: RegistrationRequest, signal?: AbortSigna
   signal?.throwIfAborted()
   const attempt = startAttempt(request)
   const work = Promise.race([attempt.outcome, attempt.cut])
-  const limit = { clock: request.clock, withinMs: request.deadlineMs, code: 'DPS_NO_ANSWER', what: 'DPS' } as const
+  const { clock, deadlineMs: withinMs } = request
+  const limit = { clock, withinMs, grantedMs: attempt.grantedMs, code: 'DPS_NO_ANSWER', what: 'DPS' } as const
   try {
     return await bounded(work, limit, signal)
   } catch (error) {
@@ -60,6 +61,8 @@ interface Attempt {
   readonly outcome: Promise<Assignment>
   /** Rejects with the diagnosis when the connection ends before the outcome. */
   readonly cut: Promise<never>
+  /** The waits that DPS has asked for so far, as far as they are granted, in milliseconds. */
+  readonly grantedMs: () => number
   /** What a passed deadline means at the point where the connection is. */
   lateness(cause: Failure): Failure
   end(): Promise<void>
@@ -72,13 +75,20 @@ function startAttempt(request: RegistrationRequest): Attempt {
   const { clock } = request
   const outcome = Promise.withResolvers<Assignment>()
   const over = new AbortController()
+  // The SDK polls once it has been shown that DPS accepted the registration, and never registers again.
+  let asked: 'register' | 'poll' = 'register'
+  let grantedMs = 0
 
   const receive = (delivery: Delivery): undefined => {
-    const verdict = judgeAnswer(delivery, request.registrationId)
+    const verdict = judgeAnswer(delivery, request.registrationId, asked)
     if (verdict?.next === 'assigned') outcome.resolve(verdict.assignment)
     if (verdict?.next === 'failed') outcome.reject(verdict.failure)
     if (verdict?.next !== 'poll') return
-    const deliver = () => wire.base.deliver(verdict.delivery)
+    grantedMs = Math.min(grantedMs + verdict.wishedMs, MAX_RETRY_AFTER_MS)
+    const deliver = () => {
+      asked = 'poll'
+      wire.base.deliver(verdict.delivery)
+    }
     clock.wait(verdict.afterMs, over.signal).then(deliver).catch(outcome.reject)
   }
   const wire = createWire({ endpoint: 'dps', address, context, keepAliveSeconds: KEEP_ALIVE_SECONDS, clock, receive })
@@ -92,6 +102,7 @@ function startAttempt(request: RegistrationRequest): Attempt {
   return {
     outcome: outcome.promise,
     cut: wire.closed.then(() => Promise.reject(wire.failure())),
+    grantedMs: () => grantedMs,
     lateness: (cause) => wire.lateness(cause),
     async end() {
       over.abort()

@@ -14,8 +14,6 @@ export interface TlsIdentity {
   readonly context: SecureContext
   /** SHA-256 of the leaf that will be presented, hexadecimal, upper case without colons, as IoT Hub writes it. */
   readonly thumbprintSha256: string
-  /** End of validity of the leaf, wall time in milliseconds. */
-  readonly notAfterMs: number
 }
 
 /**
@@ -35,11 +33,7 @@ export function loadTlsIdentity(certificate: ClientCertificate, ca: string | und
       minVersion: 'TLSv1.2',
       ...(ca === undefined ? {} : { ca }),
     })
-    return {
-      context,
-      thumbprintSha256: leaf.fingerprint256.replaceAll(':', ''),
-      notAfterMs: Date.parse(leaf.validTo),
-    }
+    return { context, thumbprintSha256: leaf.fingerprint256.replaceAll(':', '') }
   } catch (cause) {
     if (cause instanceof Failure) throw cause
     const fact = cause instanceof Error ? cause.message : String(cause)

@@ -132,7 +132,21 @@ function ofErrorCode(code: string, phase: Phase, its: Names): FailureCode {
   if (code.startsWith('ERR_SSL_') || code === 'EPROTO') return 'TLS_FAILED'
   // A server that closes with our CONNECT unread resets the connection: the same as a close.
   if (CUT.has(code)) return phase === 'open' ? 'NETWORK_RESET' : ofClose(phase, its)
-  return 'UNEXPECTED'
+  // Node's own codes are about its API, and so about this program; the stream's and TLS's are about the connection.
+  if (code.startsWith('ERR_') && !/^ERR_(STREAM|SOCKET|TLS)_/.test(code)) return 'UNEXPECTED'
+  return unnamed[phase]
+}
+
+/**
+ * What nobody has named yet is a fault of the phase in which it came: a firewall on the device (EPERM, EACCES), too few
+ * descriptors or buffers (EMFILE, ENOBUFS), the resolver (EAI_MEMORY), a verification that OpenSSL calls UNSPECIFIED.
+ */
+const unnamed: Record<Phase, FailureCode> = {
+  resolving: 'NETWORK_DNS',
+  connecting: 'NETWORK_UNREACHABLE',
+  securing: 'TLS_FAILED',
+  greeting: 'NETWORK_RESET',
+  open: 'NETWORK_RESET',
 }
 
 function ofClose(phase: Phase, its: Names): FailureCode {

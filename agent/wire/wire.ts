@@ -107,11 +107,12 @@ export function createWire(options: WireOptions): Wire {
   }
 
   const refuse = (topic: string) => {
-    const code = options.endpoint === 'dps' ? 'DPS_PROTOCOL' : 'HUB_REFUSED_TOPIC'
+    const code = options.endpoint === 'dps' ? 'DPS_REFUSED_TOPIC' : 'HUB_REFUSED_TOPIC'
     return new Failure(code, `${options.address.host} refused the subscription to ${topic}`)
   }
   const failure = (cause?: unknown) => {
     if (cause instanceof Failure) return cause
+    if (error instanceof Failure) return error
     return live === undefined && cause !== undefined ? asFailure(cause) : failureOf(evidence())
   }
   const evidence = (): Evidence => ({
@@ -127,8 +128,18 @@ export function createWire(options: WireOptions): Wire {
     if (socket === undefined) closed.resolve()
     else socket.destroy()
   }
+  // Thrown from here it would pass through mqtt.js and end the process, whatever the message was.
+  const receive = (delivery: Delivery) => {
+    try {
+      return options.receive(delivery)
+    } catch (cause) {
+      blame(asFailure(cause))
+      kill()
+      return undefined
+    }
+  }
   return {
-    base: new GuardedBase({ connect: start, receive: options.receive, refuse }),
+    base: new GuardedBase({ connect: start, receive, refuse }),
     refuse,
     closed: closed.promise,
     live: () => live ?? notYet(),
@@ -175,6 +186,8 @@ function openSocket(options: WireOptions): TLSSocket {
     servername: host,
     lookup,
     secureContext: options.context,
+    // Said, because the environment (NODE_TLS_REJECT_UNAUTHORIZED=0) decides where nothing is said.
+    rejectUnauthorized: true,
     // Without it each small packet may wait 40 ms and more for the acknowledgement of the one before.
     noDelay: true,
     autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_AFTER_MS,

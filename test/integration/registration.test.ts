@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import type { FailureCode } from '../../agent/failure.ts'
 import type { FaultValues } from '../cloud/faults.ts'
+import { createFakeClock } from '../kit/clock.ts'
 import { failureOf, startBench } from './session-device.ts'
 import type { Bench, Device } from './session-device.ts'
 
@@ -31,6 +32,43 @@ test('a poll waits as long as DPS asks', async () => {
   const startedMs = performance.now()
   await device.register()
   assert.ok(performance.now() - startedMs >= 1_000)
+})
+
+test('a wait longer than the deadline is granted to DPS, and the registration finishes after it', async () => {
+  bench.cloud.faults.set('retryAfterSeconds', 300)
+  bench.cloud.faults.set('pollsBeforeAssigned', 0)
+  const clock = createFakeClock()
+  const work = device.register({ clock, deadlineMs: 180_000 })
+  await clock.waiting(300_000)
+  await clock.advance(300_000)
+  assert.equal((await work).deviceId, 'edge-1')
+})
+
+test('of the waits that DPS asks for an hour is granted, and no more', async () => {
+  bench.cloud.faults.set('retryAfterSeconds', 3_000)
+  bench.cloud.faults.set('pollsBeforeAssigned', 1_000)
+  const clock = createFakeClock()
+  let over = false
+  const work = failureOf(device.register({ clock, deadlineMs: 180_000 })).finally(() => (over = true))
+  await clock.waiting(3_000_000)
+  await clock.advance(3_000_000)
+  await clock.waiting(3_000_000)
+  await clock.advance(779_000)
+  assert.equal(over, false)
+  await clock.advance(1_000)
+  assert.equal((await work).code, 'DPS_NO_ANSWER')
+})
+
+test('a DPS that forgets the operation between two polls is DPS_OPERATION_LOST, and may be asked again', async () => {
+  bench.cloud.faults.set('retryAfterSeconds', 5)
+  const clock = createFakeClock()
+  const work = failureOf(device.register({ clock, deadlineMs: 4_000 }))
+  await clock.waiting(5_000)
+  bench.cloud.faults.set('dpsAnswer', '404')
+  await clock.advance(5_000)
+  const failure = await work
+  assert.equal(failure.code, 'DPS_OPERATION_LOST', failure.message)
+  assert.equal(failure.kind, 'transient')
 })
 
 test('a payload with letters beyond ASCII reaches the agent whole', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import type { Failure } from '../../agent/failure.ts'
@@ -6,7 +7,7 @@ import type { Session } from '../../agent/hub/session.ts'
 import { supervise } from '../../agent/hub/supervise.ts'
 import type { LinkState } from '../../agent/hub/supervise.ts'
 import type { Assignment } from '../../agent/provision/dps.ts'
-import { assignmentPath, readAssignment, saveAssignment } from '../../agent/provision/assignment.ts'
+import { readAssignment, saveAssignment } from '../../agent/provision/assignment.ts'
 import { systemClock } from '../../agent/system/clock.ts'
 import { makeTemporaryFolder } from '../kit/openssl.ts'
 import { startBench } from './session-device.ts'
@@ -20,7 +21,7 @@ async function superviseDevice(
   earlier?: Pick<Assignment, 'assignedHub' | 'deviceId'>,
 ) {
   const folder = await makeTemporaryFolder()
-  const path = assignmentPath(folder.path)
+  const path = join(folder.path, 'assignment.json')
   const owner = {
     dpsHost: bench.cloud.dpsAddress,
     idScope: bench.cloud.idScope,

@@ -15,6 +15,8 @@ const connectFailed = (history: History, code: FailureCode, nowMs = 0) =>
   after(history, { event: 'connectFailed', failure: failure(code), nowMs })
 const registrationFailed = (history: History, code: FailureCode, nowMs = 0, retryAfterMs?: number) =>
   after(history, { event: 'registrationFailed', failure: failure(code, retryAfterMs), nowMs })
+const registered = (history: History, changed: boolean, nowMs = 0) =>
+  after(history, { event: 'registered', changed, nowMs })
 const sessionEnded = (history: History, code: FailureCode, livedMs: number, nowMs = 0) =>
   after(history, { event: 'sessionEnded', failure: failure(code), livedMs, nowMs })
 const times = (count: number, history: History, step: (history: History) => History) =>
@@ -50,19 +52,91 @@ for (const code of ['HUB_REFUSED_CREDENTIAL', 'TLS_CREDENTIAL_REFUSED'] as const
   })
 }
 
-for (const code of [
-  'NETWORK_DNS',
-  'NETWORK_TIMEOUT',
-  'TLS_SERVER_UNTRUSTED',
-  'HUB_CLOSED_EARLY',
-  'HUB_BUSY',
-] as const) {
+for (const code of ['HUB_CLOSED_EARLY', 'HUB_BAD_ANSWER', 'TLS_FAILED'] as const) {
   test(`nine times ${code} is no reason for DPS, ten times is`, () => {
     const nine = times(9, fresh(), (history) => connectFailed(history, code))
     assert.equal(nextStep(nine, true, MINUTE, lowest).step, 'connect')
     assert.equal(nextStep(connectFailed(nine, code), true, MINUTE, lowest).step, 'register')
   })
 }
+
+for (const code of [
+  'NETWORK_DNS',
+  'NETWORK_REFUSED',
+  'NETWORK_UNREACHABLE',
+  'NETWORK_TIMEOUT',
+  'NETWORK_RESET',
+  'TLS_SERVER_UNTRUSTED',
+  'TLS_SERVER_NAME',
+  'TLS_SERVER_DATES',
+  'HUB_BUSY',
+  'HUB_NO_ANSWER',
+] as const) {
+  test(`${code}, however often, leads to DPS by patience alone`, () => {
+    const many = times(100, fresh(), (history) => connectFailed(history, code))
+    assert.equal(nextStep(many, true, 15 * MINUTE - 1, lowest).step, 'connect')
+    assert.equal(nextStep(many, true, 15 * MINUTE, lowest).step, 'register')
+  })
+}
+
+/** The instants, in milliseconds, at which one device asks DPS while its hub fails in one way and DPS changes nothing. */
+function registrationsDuring(outageMs: number, code: FailureCode, random: () => number): number[] {
+  const asked: number[] = []
+  let history = freshHistory(random)
+  for (let nowMs = 0; nowMs < outageMs;) {
+    const { step, inMs } = nextStep(history, true, nowMs, random)
+    nowMs += inMs + 50
+    if (step === 'register') asked.push(nowMs)
+    history = step === 'register' ? registered(history, false, nowMs) : connectFailed(history, code, nowMs)
+  }
+  return asked
+}
+
+test('a thousand devices whose hub is gone for a day come to DPS spread out, and ever more seldom', () => {
+  let seed = 1
+  const random = () => (seed = (seed * 16_807) % 2_147_483_647) / 2_147_483_647
+  const perMinute = new Map<number, number>()
+  for (let device = 0; device < 1_000; device += 1) {
+    const asked = registrationsDuring(24 * 60 * MINUTE, 'NETWORK_REFUSED', random)
+    assert.ok((asked[0] ?? 0) >= 15 * MINUTE && asked.length <= 10, `${asked.length} from ${asked[0]} ms on`)
+    for (const atMs of asked) {
+      const minute = Math.floor(atMs / MINUTE)
+      perMinute.set(minute, (perMinute.get(minute) ?? 0) + 1)
+    }
+  }
+  const most = Math.max(...perMinute.values())
+  assert.ok(most <= 120, `${most} registrations in one minute`)
+})
+
+test('patience doubles with each registration that changed nothing, up to four hours', () => {
+  const waits: number[] = []
+  let history = fresh()
+  for (let round = 0; round < 7; round += 1) {
+    const failing = times(20, history, (one) => connectFailed(one, 'HUB_CLOSED_EARLY'))
+    const due = [10, 15, 30, 60, 120, 240, 480].find((minutes) => {
+      return nextStep(failing, true, minutes * MINUTE, lowest).step === 'register'
+    })
+    waits.push(due ?? Number.NaN)
+    history = registered(failing, false, -MINUTE)
+  }
+  assert.deepEqual(waits, [10, 30, 60, 120, 240, 240, 240])
+})
+
+test('a registration that moved the device, and a session that lasted, bring the old patience back', () => {
+  const stubborn = times(5, fresh(), (one) => registered(one, false))
+  for (const history of [registered(stubborn, true), sessionEnded(stubborn, 'NETWORK_RESET', 2 * MINUTE)]) {
+    const failing = connectFailed(history, 'NETWORK_TIMEOUT', MINUTE)
+    assert.equal(nextStep(failing, true, 16 * MINUTE, lowest).step, 'register')
+  }
+  const shortLived = connectFailed(sessionEnded(stubborn, 'NETWORK_RESET', 5_000), 'NETWORK_TIMEOUT')
+  assert.equal(nextStep(shortLived, true, 16 * MINUTE, lowest).step, 'connect')
+})
+
+test('a hub that is busy is waited for ten times as long as one that is gone', () => {
+  const busy = connectFailed(fresh(), 'HUB_BUSY')
+  assert.deepEqual(nextStep(busy, true, 0, lowest), { step: 'connect', inMs: 5_000 })
+  assert.deepEqual(nextStep(busy, true, 0, highest), { step: 'connect', inMs: 10_000 })
+})
 
 test('a hub that has failed for 15 to 30 minutes leads to DPS however few the attempts were', () => {
   for (const [random, patienceMs] of [
@@ -76,8 +150,7 @@ test('a hub that has failed for 15 to 30 minutes leads to DPS however few the at
 })
 
 test('DPS is asked at most once a minute, whatever is the reason', () => {
-  const registered = after(fresh(), { event: 'registered', nowMs: 10_000 })
-  const refused = connectFailed(registered, 'HUB_REFUSED_CREDENTIAL', 11_000)
+  const refused = connectFailed(registered(fresh(), false, 10_000), 'HUB_REFUSED_CREDENTIAL', 11_000)
   const step = nextStep(refused, true, 11_000, lowest)
   assert.equal(step.step, 'register')
   assert.equal(11_000 + step.inMs, 70_000)
@@ -90,8 +163,7 @@ test('an attempt that never reached DPS does not hold the next one back for a mi
 
 test('after a registration the hub is tried at once', () => {
   const failing = times(10, fresh(), (history) => connectFailed(history, 'HUB_CLOSED_EARLY'))
-  const registered = after(failing, { event: 'registered', nowMs: MINUTE })
-  assert.deepEqual(nextStep(registered, true, MINUTE, highest), { step: 'connect', inMs: 0 })
+  assert.deepEqual(nextStep(registered(failing, true, MINUTE), true, MINUTE, highest), { step: 'connect', inMs: 0 })
 })
 
 test('after a failed registration the old assignment has its turn again', () => {
@@ -141,9 +213,26 @@ test('a session that lasted starts the waits anew', () => {
   assert.deepEqual(nextStep(history, true, 0, highest), { step: 'connect', inMs: 1_000 })
 })
 
-test('sessions that end within seconds wait longer and longer, but are no reason for DPS', () => {
-  const flapping = times(20, fresh(), (history) => sessionEnded(history, 'HUB_CLOSED', 3_000))
-  assert.deepEqual(nextStep(flapping, true, 0, highest), { step: 'connect', inMs: 120_000 })
+test('sessions that end within seconds wait longer and longer, and lead to DPS after ten', () => {
+  const nine = times(9, fresh(), (history) => sessionEnded(history, 'HUB_CLOSED', 3_000))
+  assert.deepEqual(nextStep(nine, true, 0, highest), { step: 'connect', inMs: 120_000 })
+  const ten = sessionEnded(nine, 'HUB_CLOSED', 3_000)
+  assert.deepEqual(nextStep(ten, true, 0, highest), { step: 'register', inMs: 120_000 })
+  const again = times(30, registered(ten, false), (history) => sessionEnded(history, 'HUB_CLOSED', 3_000))
+  assert.equal(nextStep(again, true, 29 * MINUTE, highest).step, 'connect')
+})
+
+test('a session that lasted in between starts the count towards DPS anew', () => {
+  const nine = times(9, fresh(), (history) => connectFailed(history, 'HUB_CLOSED_EARLY'))
+  const lasted = sessionEnded(nine, 'HUB_CLOSED', 60_000)
+  const eight = times(8, lasted, (history) => connectFailed(history, 'HUB_CLOSED_EARLY'))
+  assert.equal(nextStep(eight, true, MINUTE, lowest).step, 'connect')
+})
+
+test('a link that carries only short sessions leads to DPS by patience', () => {
+  const flapping = times(100, fresh(), (history) => sessionEnded(history, 'NETWORK_RESET', 20_000))
+  assert.equal(nextStep(flapping, true, 14 * MINUTE, lowest).step, 'connect')
+  assert.equal(nextStep(flapping, true, 15 * MINUTE, lowest).step, 'register')
 })
 
 test('a throttled twin read holds the next connection back as long as the hub asks', () => {

@@ -208,11 +208,40 @@ test('two agents with one device ID do not spin: each session that ends within s
     },
     random: () => 0.999_999,
   })
-  await clock.advance(10 * 60_000)
+  await clock.advance(5 * 60_000)
   assert.equal(sessions.length, log.length)
-  assert.ok(log.length < 15, String(log.length))
+  assert.ok(log.length < 10, String(log.length))
   assert.ok(!log.includes('register'))
   await finish()
+})
+
+test('a hub that takes the credential and closes for a day leads to DPS, a few times', async () => {
+  const { clock, log, finish } = run({
+    register: async () => HOME,
+    open: async () => {
+      const session = fakeSession()
+      session.end('HUB_CLOSED')
+      return session
+    },
+    random: () => 0.5,
+  })
+  await clock.advance(24 * 3_600_000)
+  const registrations = log.filter((line) => line === 'register').length
+  assert.ok(registrations >= 3 && registrations <= 10, String(registrations))
+  await finish()
+})
+
+test('a DPS that moves the device is asked sooner again than one that changes nothing', async () => {
+  let moves = 0
+  const move = async () => ({ ...HOME, assignedHub: `moved-${(moves += 1)}` })
+  const counts: number[] = []
+  for (const register of [move, async () => HOME]) {
+    const { clock, log, finish } = run({ open: rejects('NETWORK_REFUSED'), register })
+    await clock.advance(2 * 3_600_000)
+    counts.push(log.filter((line) => line === 'register').length)
+    await finish()
+  }
+  assert.deepEqual(counts, [7, 3])
 })
 
 for (const [phase, scripted] of Object.entries({

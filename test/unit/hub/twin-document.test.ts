@@ -7,7 +7,7 @@ import {
   parseTwin,
   parseTwinError,
 } from '../../../agent/hub/twin-document.ts'
-import type { JsonObject } from '../../../agent/hub/twin-document.ts'
+import type { JsonObject } from '../../../agent/system/json.ts'
 
 const parse = (text: string) => JSON.parse(text) as JsonObject
 
@@ -69,6 +69,22 @@ for (const text of ['', '{', 'null', '[]', '"x"', '{}', '{"desired":{"$version":
 for (const text of ['', '{', 'null', '[1]', '{}', '{"$version":"1"}', '{"$version":1.5}']) {
   test(`${JSON.stringify(text)} is no desired patch`, () => assert.equal(parseDesiredPatch(text), undefined))
 }
+
+/** A document of so many levels, as text: what nests the most would not survive being made as objects. */
+const nested = (levels: number) => `${'{"a":'.repeat(levels - 1)}{}${'}'.repeat(levels - 1)}`
+const push = (levels: number) => `{"$version":2,"x":${nested(levels - 1)}}`
+
+test('a document as deep as the hub keeps is taken, one of thousands of levels is not, and nothing overflows', () => {
+  assert.ok(parseDesiredPatch(push(10)))
+  assert.ok(parseDesiredPatch(push(32)))
+  for (const levels of [33, 5_000, 200_000]) {
+    assert.equal(parseDesiredPatch(push(levels)), undefined)
+    assert.equal(parseTwin(`{"desired":${push(levels)},"reported":{"$version":1}}`), undefined)
+    assert.equal(parseTwin(`{"desired":{"$version":1},"reported":${push(levels)}}`), undefined)
+  }
+  const list = `{"$version":2,"x":${'['.repeat(200_000)}${']'.repeat(200_000)}}`
+  assert.equal(parseDesiredPatch(list), undefined)
+})
 
 test('of an error body only what is of the right type is taken', () => {
   assert.deepEqual(parseTwinError('{"errorCode":429001,"message":"slow down"}'), {

@@ -3,13 +3,14 @@ import { test } from 'node:test'
 import type { FailureCode } from '../../../agent/failure.ts'
 import { judgeAnswer } from '../../../agent/provision/answer.ts'
 
-const answer = (status: number, body: unknown, query = '$rid=1') =>
+const answer = (status: number, body: unknown, query = '$rid=1', asked: 'register' | 'poll' = 'register') =>
   judgeAnswer(
     {
       topic: `$dps/registrations/res/${status}/?${query}`,
       payload: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
     },
     'edge-0042',
+    asked,
   )
 
 const assigned = (state: Record<string, unknown> = {}) => ({
@@ -55,13 +56,33 @@ test('an accepted registration is polled after the time that DPS names, else aft
   assert.equal(unnamed.afterMs, 2_000)
 })
 
-for (const senseless of ['-1', 'soon', '1e9', '99999999', '', 'Infinity']) {
+for (const senseless of ['-1', 'soon', '1e9', '', 'Infinity']) {
   test(`a retry-after of ${JSON.stringify(senseless)} is as good as none`, () => {
     const verdict = answer(202, { status: 'assigning' }, `$rid=1&retry-after=${senseless}`)
     assert.ok(verdict?.next === 'poll')
     assert.equal(verdict.afterMs, 2_000)
   })
 }
+
+for (const [seconds, waitMs] of [
+  ['3600', 3_600_000],
+  ['3601', 3_600_000],
+  ['99999999', 3_600_000],
+  ['9'.repeat(400), 3_600_000],
+] as const) {
+  test(`a retry-after of ${seconds.slice(0, 12)} is waited for, an hour at most`, () => {
+    const verdict = answer(202, { status: 'assigning' }, `$rid=1&retry-after=${seconds}`)
+    assert.ok(verdict?.next === 'poll')
+    assert.equal(verdict.afterMs, waitMs)
+    assert.equal(failureIn(answer(429, '{}', `$rid=1&retry-after=${seconds}`)).retryAfterMs, waitMs)
+  })
+}
+
+test('an operation that DPS no longer knows when polled is started anew, and no verdict on the configuration', () => {
+  const failure = failureIn(answer(404, '{}', '$rid=2', 'poll'))
+  assert.equal(failure.code, 'DPS_OPERATION_LOST')
+  assert.equal(failure.kind, 'transient')
+})
 
 test('what the SDK decodes as ASCII means the same as what DPS said', () => {
   const body = { operationId: '5.1.2', status: 'assigning', note: 'č “ 😀 \u007f' }
@@ -153,6 +174,6 @@ test('what the service says is quoted without control characters and not at leng
 
 test('a message that is no answer is none of our business', () => {
   for (const topic of ['$dps/registrations/res/', '$dps/registrations/res/20/?$rid=1', 'x/200/?$rid=1']) {
-    assert.equal(judgeAnswer({ topic, payload: Buffer.from('{}') }, 'edge-0042'), undefined)
+    assert.equal(judgeAnswer({ topic, payload: Buffer.from('{}') }, 'edge-0042', 'register'), undefined)
   }
 })

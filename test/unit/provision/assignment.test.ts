@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import {
-  assignmentPath,
   forgetAssignment,
   parseAssignment,
   readAssignment,
@@ -18,7 +18,7 @@ const assignment = { assignedHub: 'hub1.azure-devices.net', deviceId: 'Edge-1' }
 async function folder(context: TestContext) {
   const made = await makeTemporaryFolder()
   context.after(() => made[Symbol.asyncDispose]())
-  return { folder: made.path, path: assignmentPath(made.path) }
+  return { folder: made.path, path: join(made.path, 'assignment.json') }
 }
 
 test('what was saved is found again, whole, and only its owner can read the file', async (t) => {

@@ -55,6 +55,19 @@ const rows: readonly Row[] = [
   ['open', raw('EPIPE'), 'NETWORK_RESET', 'NETWORK_RESET'],
   ['open', undefined, 'DPS_CLOSED', 'HUB_CLOSED'],
   ['resolving', new Error('no code'), 'UNEXPECTED', 'UNEXPECTED'],
+  ['resolving', raw('ERR_INVALID_ARG_TYPE'), 'UNEXPECTED', 'UNEXPECTED'],
+  // Nobody can name them all: what is left is a fault of the network, or of the handshake.
+  ['resolving', raw('EAI_MEMORY'), 'NETWORK_DNS', 'NETWORK_DNS'],
+  ['resolving', raw('EAI_SYSTEM'), 'NETWORK_DNS', 'NETWORK_DNS'],
+  ['connecting', raw('EPERM'), 'NETWORK_UNREACHABLE', 'NETWORK_UNREACHABLE'],
+  ['connecting', raw('EACCES'), 'NETWORK_UNREACHABLE', 'NETWORK_UNREACHABLE'],
+  ['connecting', raw('ENOBUFS'), 'NETWORK_UNREACHABLE', 'NETWORK_UNREACHABLE'],
+  ['connecting', raw('EMFILE'), 'NETWORK_UNREACHABLE', 'NETWORK_UNREACHABLE'],
+  ['securing', raw('UNSPECIFIED'), 'TLS_FAILED', 'TLS_FAILED'],
+  ['securing', raw('OUT_OF_MEM'), 'TLS_FAILED', 'TLS_FAILED'],
+  ['securing', raw('ERR_TLS_HANDSHAKE_TIMEOUT'), 'TLS_FAILED', 'TLS_FAILED'],
+  ['open', raw('ENETRESET'), 'NETWORK_RESET', 'NETWORK_RESET'],
+  ['open', raw('ERR_STREAM_DESTROYED'), 'NETWORK_RESET', 'NETWORK_RESET'],
 ]
 
 for (const [phase, error, dps, hub] of rows) {

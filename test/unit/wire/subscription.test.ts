@@ -61,8 +61,8 @@ test('a hub that refuses the topics of the twin is HUB_REFUSED_TOPIC, and the se
   assert.equal(await codeOf(session.readTwin()), 'HUB_REFUSED_TOPIC')
 })
 
-test('a DPS that refuses the topic of its answers is DPS_PROTOCOL', async (t) => {
-  assert.equal(await codeOf(register({ ...(await against(t, 0x80)), ...registration })), 'DPS_PROTOCOL')
+test('a DPS that refuses the topic of its answers is DPS_REFUSED_TOPIC', async (t) => {
+  assert.equal(await codeOf(register({ ...(await against(t, 0x80)), ...registration })), 'DPS_REFUSED_TOPIC')
 })
 
 test('a DPS that never answers the subscription is DPS_NO_ANSWER within the deadline', async (t) => {

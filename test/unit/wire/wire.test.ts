@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { setInterval } from 'node:timers/promises'
+import tls from 'node:tls'
 import type { TlsOptions, TLSSocket } from 'node:tls'
+import mqttPacket from 'mqtt-packet'
 import type { Failure } from '../../../agent/failure.ts'
 import { openSession } from '../../../agent/hub/session.ts'
 import type { Session, SessionOptions } from '../../../agent/hub/session.ts'
 import { systemClock } from '../../../agent/system/clock.ts'
+import { loadTlsIdentity } from '../../../agent/wire/credential.ts'
+import { createWire } from '../../../agent/wire/wire.ts'
+import type { WireOptions } from '../../../agent/wire/wire.ts'
 import { listenOpenssl, listenTcp, listenTls, makePki } from './tls-server.ts'
 import type { Listening, Pair, Pki } from './tls-server.ts'
 
@@ -71,6 +78,20 @@ test('without a CA file the roots of the runtime decide', async (t) => {
   assert.equal(failure.code, 'TLS_SERVER_UNTRUSTED')
 })
 
+test('no variable of the environment switches the check of the server off', async (t) => {
+  const listening = await listenTls(server, {})
+  t.after(() => listening[Symbol.asyncDispose]())
+  const name = 'NODE_TLS_REJECT_UNAUTHORIZED'
+  t.after(() => {
+    delete process.env[name]
+  })
+  process.env[name] = '0'
+  const failure = await failureAgainst(listening.port, device, { ca: pki.devices.certificatePem })
+  assert.equal(failure.code, 'TLS_SERVER_UNTRUSTED')
+  const misnamed = await pki.server('portal.example')
+  assert.equal((await diagnosis(t, misnamed)).code, 'TLS_SERVER_NAME')
+})
+
 test('an expired and a future server certificate are TLS_SERVER_DATES', async (t) => {
   const day = 86_400_000
   const past = { notBefore: new Date(Date.now() - 3 * day), notAfter: new Date(Date.now() - day) }
@@ -124,6 +145,15 @@ test('something that does not speak TLS is TLS_FAILED, whether it talks or close
 test('a server of nothing but TLS 1.1 is TLS_FAILED', async (t) => {
   const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
   assert.equal((await diagnosis(t, server, old)).code, 'TLS_FAILED')
+})
+
+test('TLS 1.1 is refused even where the runtime would allow it', async (t) => {
+  const { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS } = tls
+  t.after(() => Object.assign(tls, { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS }))
+  Object.assign(tls, { DEFAULT_MIN_VERSION: 'TLSv1', DEFAULT_CIPHERS: 'DEFAULT@SECLEVEL=0' })
+  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
+  const failure = await diagnosis(t, server, old)
+  assert.equal(failure.code, 'TLS_FAILED')
 })
 
 test('a port where nobody listens is NETWORK_REFUSED', async () => {
@@ -186,6 +216,101 @@ test('a half-open connection is noticed after an unanswered ping, as HUB_NO_ANSW
   const failure = await session.ended
   assert.equal(failure.code, 'HUB_NO_ANSWER')
   assert.equal(failure.context.phase, 'open')
+})
+
+test('a half-open connection is noticed as soon when messages are being sent', async (t) => {
+  const accepts = Buffer.from([0x20, 0x02, 0x00, 0x00])
+  const listening = await listenTls(server, {}, (socket) => socket.write(accepts))
+  t.after(() => listening[Symbol.asyncDispose]())
+  const session = await open(listening.port, { keepAliveSeconds: 1 })
+  t.after(() => session[Symbol.asyncDispose]())
+  let over = false
+  void session.ended.then(() => (over = true))
+  const sent: Promise<unknown>[] = []
+  for await (const _tick of setInterval(50)) {
+    if (over || sent.length === 80) break
+    const types = { contentType: 'application/json', contentEncoding: 'utf-8' } as const
+    sent.push(session.send({ body: '{}', messageId: String(sent.length), ...types }).catch((error: unknown) => error))
+  }
+  assert.ok(over, 'four seconds of sending into nothing were not noticed')
+  assert.equal((await session.ended).code, 'HUB_NO_ANSWER')
+  for (const outcome of await Promise.all(sent)) assert.equal((outcome as Failure).code, 'HUB_NO_ANSWER')
+})
+
+/** A wire without the SDK's transports above it. */
+async function bareWire(context: TestContext, receive: WireOptions['receive'], visit?: Visit) {
+  const accepts = Buffer.from([0x20, 0x02, 0x00, 0x00])
+  const listening = await listenTls(server, {}, (socket) => {
+    socket.write(accepts)
+    visit?.(socket)
+  })
+  context.after(() => listening[Symbol.asyncDispose]())
+  const wire = createWire({
+    endpoint: 'hub',
+    address: { host: 'hub.localhost', port: listening.port },
+    context: loadTlsIdentity(device, pki.servers.certificatePem).context,
+    keepAliveSeconds: 30,
+    clock: systemClock,
+    receive,
+  })
+  context.after(() => wire.kill())
+  const config = { uri: 'mqtts://x', clientId: 'edge-1', username: 'x', x509: { cert: 'x', key: 'x' } }
+  await new Promise<void>((resolve, reject) => {
+    wire.base.connect(config, (error) => (error === undefined || error === null ? resolve() : reject(error)))
+  })
+  return wire
+}
+
+test('no small packet waits for the acknowledgement of the one before', async (t) => {
+  const wire = await bareWire(t, () => undefined)
+  const { stream } = wire.live() as unknown as { stream: TLSSocket }
+  const state = Object.getOwnPropertySymbols(stream).find(({ description }) => description === 'kSetNoDelay')
+  assert.ok(state, 'Node keeps the state of TCP_NODELAY elsewhere by now')
+  assert.equal((stream as unknown as Record<symbol, unknown>)[state], true)
+})
+
+test('a message that cannot be handled ends the connection and not the process', async (t) => {
+  const publish = mqttPacket.generate({ cmd: 'publish', topic: 'x', payload: 'x', qos: 0, dup: false, retain: false })
+  const defect = new RangeError('Maximum call stack size exceeded')
+  const wire = await bareWire(
+    t,
+    () => {
+      throw defect
+    },
+    (socket) => socket.write(publish),
+  )
+  await wire.closed
+  assert.equal(wire.failure().code, 'UNEXPECTED')
+  assert.equal(wire.failure().cause, defect)
+})
+
+/** What a hub that has lost its mind may send: every packet type with every flag, with bodies of all sorts. */
+function* madPackets(): Generator<Buffer> {
+  const bodies = [[], [0], [0, 0], [0, 1], [0xff, 0xff], [0, 1, 0x78], [0, 0, 0x80], [0, 1, 0x80, 0x80, 3]]
+  for (let first = 0; first < 256; first += 1) {
+    for (const body of bodies) yield Buffer.from([first, body.length, ...body])
+    yield Buffer.concat([Buffer.from([first, 40]), randomBytes(40)])
+  }
+}
+
+test('whatever a hub sends, the session lives on or ends with a diagnosis', async (t) => {
+  const accepts = Buffer.from([0x20, 0x02, 0x00, 0x00])
+  const packets = [...madPackets()]
+  const listening = await listenTls(server, {}, (socket) => {
+    socket.write(accepts)
+    socket.end(Buffer.concat(packets.splice(0, 6)))
+  })
+  t.after(() => listening[Symbol.asyncDispose]())
+  while (packets.length > 0) {
+    const failure = await open(listening.port).then(
+      async (session) => {
+        await Promise.allSettled([session.readTwin()])
+        return session.ended
+      },
+      (error: unknown) => error as Failure,
+    )
+    assert.match(failure.code, /^(HUB|NETWORK|TWIN)_/, failure.message)
+  }
 })
 
 test('closing towards a frozen server takes half a second and no longer', async (t) => {
