@@ -1,21 +1,25 @@
-/** Bundles the program into one CommonJS file: `node scripts/bundle.ts OUT`. The same input gives the same bytes. */
+/** Bundles a program into one CommonJS file: `node scripts/bundle.ts OUT [ENTRY]`. The same input gives the same bytes. */
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { slim } from './slim.ts'
 
-const [outfile] = process.argv.slice(2)
-if (outfile === undefined) throw new Error('usage: node scripts/bundle.ts OUT')
+const AGENT = 'agent/main.ts'
+const [outfile, entry = AGENT] = process.argv.slice(2)
+if (outfile === undefined) throw new Error('usage: node scripts/bundle.ts OUT [ENTRY]')
 
 await build({
   absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-  entryPoints: ['agent/main.ts'],
+  entryPoints: [entry],
   outfile,
   bundle: true,
   platform: 'node',
   target: 'node24',
   // An ESM bundle dies at start: the SDK requires built-in modules by name at run time.
   format: 'cjs',
-  // Only file upload needs it, which this agent has no use for: 2.3 MB of 4.7.
-  alias: { '@azure/storage-blob': './scripts/no-file-upload.cjs' },
+  plugins: [slim(entry === AGENT)],
+  // V8 holds the text for as long as the process lives. Names stay, so a stack can be read; short lines keep it short.
+  minifyWhitespace: true,
+  lineLimit: 160,
   legalComments: 'none',
   logLevel: 'warning',
   metafile: false,

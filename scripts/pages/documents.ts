@@ -1,13 +1,19 @@
+import taken from '../../docs/performance.json' with { type: 'json' }
+import { telemetryTable } from '../../agent/telemetry/fields.ts'
+import { performancePage } from '../figures/page.ts'
 import { configurationPage } from './configuration.ts'
 import { exampleFile } from './example.ts'
 import { failuresPage } from './failures.ts'
 import type { Document } from './generate.ts'
+import { replaceBetweenMarkers } from './markers.ts'
 import { readmePage } from './readme.ts'
 
 /** Everything that scripts/docs makes. A page that is generated in part uses `replaceBetweenMarkers` on `current`. */
 export const documents: readonly Document[] = [
   { path: 'docs/configuration.md', make: configurationPage },
   { path: 'docs/failures.md', make: failuresPage },
+  { path: 'docs/performance.md', make: () => performancePage(taken) },
   { path: 'packaging/config.example.toml', make: exampleFile },
+  { path: 'docs/telemetry.md', make: (page = '') => replaceBetweenMarkers(page, 'fields', telemetryTable()) },
   { path: 'README.md', make: readmePage },
 ]
