@@ -1,23 +1,27 @@
+import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Config } from './config/paths.ts'
-import { logHealth } from './connected.ts'
+import { HEALTH_TICK_MS, logHealth } from './connected.ts'
 import type { Attendance } from './connected.ts'
 import type { ControlRequest } from './control/protocol.ts'
 import { openControl } from './control/server.ts'
+import { inspectKey } from './credential/private-file.ts'
 import { createFacts, statusOf } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
 import { openIdentity } from './identity.ts'
+import type { DeviceIdentity } from './identity.ts'
 import { keepConnected } from './link.ts'
 import { systemClock } from './system/clock.ts'
 import type { Clock } from './system/clock.ts'
+import { bounded } from './system/deadline.ts'
 import { errorCode, makePrivateFolder } from './system/files.ts'
 import { createLog } from './system/log.ts'
 import type { Log } from './system/log.ts'
 import { createNotify } from './system/notify.ts'
 import type { Notify } from './system/notify.ts'
 import { exitOnTheUnexpected, stopOnSignals } from './system/stop.ts'
-import { createBuffer } from './telemetry/buffer.ts'
+import { createBuffer, DEFAULT_BUFFER_BYTES } from './telemetry/buffer.ts'
 import type { Spool } from './telemetry/buffer.ts'
 import { createDeviceSource } from './telemetry/device-source.ts'
 import { createMetricsReader } from './telemetry/metrics/read.ts'
@@ -34,8 +38,8 @@ export interface World {
   readonly notify: Notify
 }
 
-/** Largest memory that waiting samples may take; their number is bounded by the configuration as well. */
-const MAX_BUFFER_BYTES = 16 * 1024 * 1024
+/** Time for everything to end after a signal, in milliseconds; systemd and operators are promised 2 s. */
+const STOP_WITHIN_MS = 1_500
 
 /** Runs the agent as this process until a signal ends it; the exit code comes back. */
 export async function runAgent(config: Config): Promise<number> {
@@ -82,24 +86,74 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
     },
   })
   const identity = await openIdentity(attendance)
-  await notify.ready('looking for a certificate')
 
   const over = new AbortController()
   const stop = AbortSignal.any([signal, over.signal])
-  // The samples begin with the first certificate: before it there is nobody to send them to, and none would be newer.
-  const work = [
-    identity.each((credential, until) => keepConnected(credential, ca, attendance, until), stop),
-    identity.first(stop).then(() => schedule.run(stop)),
-    notify.feedWatchdog(() => true, stop),
-  ]
+  const work: Promise<unknown>[] = []
   try {
+    await untilStopped([unlessAborted(notify.ready('looking for a certificate'), signal)], signal)
+    if (!signal.aborted) work.push(...begin(identity, ca, attendance, stop))
     await untilStopped(work, signal)
   } finally {
     log.info('stopping')
     over.abort(signal.reason)
-    await Promise.allSettled([...work, notify.stopping()])
+    await endWithin(STOP_WITHIN_MS, [...work, notify.stopping()], world)
     log.info('stopped', { acknowledged: facts.acknowledged, unsent: spool.level().depth })
   }
+}
+
+/** Everything that goes on at the same time from now on. */
+function begin(
+  identity: DeviceIdentity,
+  ca: string | undefined,
+  attendance: Attendance,
+  signal: AbortSignal,
+): readonly Promise<unknown>[] {
+  const { clock, facts, notify } = attendance
+  return [
+    identity.each((turn, until) => keepConnected(turn, ca, attendance, until), signal),
+    // Samples begin with the first certificate: before it there is nobody to send them to, and none would be newer.
+    identity.first(signal).then(() => attendance.schedule.run(signal)),
+    notify.feedWatchdog(() => clock.monotonicMs() < facts.stepDueMs, signal),
+    watchHealth(attendance, signal),
+  ]
+}
+
+/**
+ * Looks at the key and judges the warnings while nothing else does: those of a device without a session must reach the
+ * log as well, and so must a key that was laid open after the start.
+ */
+async function watchHealth(attendance: Attendance, signal: AbortSignal): Promise<never> {
+  const { clock, facts, log } = attendance
+  for (;;) {
+    await clock.wait(HEALTH_TICK_MS, signal)
+    if (facts.credential !== undefined) {
+      const found = await inspectKey(facts.credential).catch(asFailure)
+      if (found instanceof Failure) log.failure(found)
+      else facts.key = found
+    }
+    logHealth(attendance)
+  }
+}
+
+/** Settles as `work` does, or rejects with the reason of the abort: a supervisor that does not listen holds nobody. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const over = new AbortController()
+  const aborted = new Promise<never>((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason as Error)
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true, signal: over.signal })
+  })
+  try {
+    await Promise.race([work, aborted])
+  } finally {
+    over.abort()
+  }
+}
+
+/** Waits until all has ended, well or not. What does not end in time, as the making of a large key, is left behind. */
+async function endWithin(withinMs: number, work: readonly Promise<unknown>[], { clock, log }: World): Promise<void> {
+  const limit = { clock, withinMs, code: 'UNEXPECTED', what: 'stopping' } as const
+  await bounded(Promise.allSettled(work), limit).catch((error: unknown) => log.warn(asFailure(error).message))
 }
 
 /** Resolves when `signal` aborts; fails as soon as one of the works does. */
@@ -112,7 +166,7 @@ async function untilStopped(work: readonly Promise<unknown>[], signal: AbortSign
 }
 
 function openSpool(config: Config, { clock, log }: World, facts: Facts): Spool {
-  const limits = { maxSamples: config.telemetry.bufferSamples, maxBytes: MAX_BUFFER_BYTES }
+  const limits = { maxSamples: config.telemetry.bufferSamples, maxBytes: DEFAULT_BUFFER_BYTES }
   return createBuffer(limits, (sample, cause) => {
     facts.lastDroppedAtMs = clock.now()
     log.debug('a sample was given up', { messageId: sample.id, cause })
@@ -138,15 +192,22 @@ function answer(request: ControlRequest, status: () => unknown): unknown {
   throw new Failure('USAGE', `there is nothing to answer to ${request.ask}`)
 }
 
-/** @throws Failure CONFIG_INVALID */
+/** @throws Failure CONFIG_INVALID, CA_FILE_UNREADABLE */
 async function readAuthorities(config: Config): Promise<string | undefined> {
   const { caFile } = config.tls
   if (caFile === undefined) return undefined
+  const pem = await readFile(caFile, 'utf8').catch((cause: unknown) => {
+    throw new Failure('CA_FILE_UNREADABLE', `tls.caFile ${caFile}: ${errorCode(cause) ?? String(cause)}`, { cause })
+  })
   try {
-    return await readFile(caFile, 'utf8')
+    // TLS passes over what it cannot read, and would then trust nobody.
+    void new X509Certificate(pem)
+    return pem
   } catch (cause) {
-    throw new Failure('CONFIG_INVALID', `tls.caFile ${caFile} cannot be read: ${errorCode(cause) ?? String(cause)}`, {
-      cause,
-    })
+    throw useless(caFile, 'does not begin with a certificate in PEM', cause)
   }
+}
+
+function useless(caFile: string, fact: string, cause: unknown): Failure {
+  return new Failure('CONFIG_INVALID', `tls.caFile ${caFile} ${fact}`, { cause })
 }

@@ -14,6 +14,7 @@ import type { Sample } from './telemetry/sample.ts'
 import type { Schedule } from './telemetry/schedule.ts'
 import { readDesired } from './twin/desired.ts'
 import { difference } from './twin/difference.ts'
+import { isObject } from './twin/json.ts'
 import type { JsonObject } from './twin/json.ts'
 import { reconcile } from './twin/reconcile.ts'
 import type { Settings } from './twin/reconcile.ts'
@@ -29,6 +30,12 @@ export interface Attendance {
   readonly facts: Facts
   readonly surroundings: Surroundings
   readonly schedule: Schedule
+}
+
+/** What one session is attended with. */
+export interface SessionParts extends Attendance {
+  /** Called when the twin was read, which proves the credential. */
+  readonly onTwinRead: () => void
 }
 
 /** The newest desired part of one session, and the bell that rings when there is a newer one. */
@@ -51,8 +58,8 @@ export function createDesiredInbox(): DesiredInbox {
   }
 }
 
-/** Warnings are judged so often; what changed is reported at once. */
-const HEALTH_TICK_MS = 60_000
+/** Warnings are judged so often, and what has changed since the last report is reported. */
+export const HEALTH_TICK_MS = 60_000
 
 /** Twin reads and reports that failed are tried again on this schedule. The hub allows 50 updates/s to all its devices. */
 const TWIN_RETRY = { baseMs: 2_000, capMs: 120_000 }
@@ -66,7 +73,7 @@ const TWIN_RETRY = { baseMs: 2_000, capMs: 120_000 }
 export async function attend(
   session: Session,
   inbox: DesiredInbox,
-  parts: Attendance,
+  parts: SessionParts,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, facts, log } = parts
@@ -97,10 +104,11 @@ function messageOf(sample: Sample): OutgoingMessage {
 async function followTwin(
   session: Session,
   inbox: DesiredInbox,
-  parts: Attendance,
+  parts: SessionParts,
   signal: AbortSignal,
 ): Promise<never> {
   const twin = await readUntilThere(session, parts, signal)
+  parts.onTwinRead()
   let known = ourPart(twin.reported)
   let failed = 0
   if (inbox.newest() === undefined) inbox.put(twin.desired)
@@ -114,8 +122,20 @@ async function followTwin(
     if (failure === undefined) known = next
     else parts.log.failure(failure, { event: 'the twin could not be changed' })
     failed = failure === undefined ? 0 : failed + 1
-    if (inbox.newest() === desired) await changeOrTick(inbox, parts, retryMs(failure, failed, parts), signal)
+    if (inbox.newest() === desired) await changeOrTick(inbox, known, parts, retryMs(failure, failed, parts), signal)
   }
+}
+
+/**
+ * Whether there is something to report at a tick. How full the buffer is changes all the time and is news only when
+ * it has run empty since: the hub counts every change of a twin.
+ */
+function isNews(known: JsonObject, next: JsonObject, depth: number): boolean {
+  const change = difference(known, next)
+  if (change === undefined) return false
+  const { outbox, ...others } = change
+  const dropped = isObject(outbox) && 'dropped' in outbox
+  return Object.keys(others).length > 0 || dropped || depth === 0
 }
 
 async function reportDifference(session: Session, known: JsonObject, next: JsonObject): Promise<undefined> {
@@ -154,9 +174,10 @@ function follow(document: TwinDocument, { config, facts, log, schedule }: Attend
   }
 }
 
-/** Returns at a change of the desired part, when a warning came or went, or when it is time to report again. */
+/** Returns at a change of the desired part, at a tick with news, or when it is time to report again. */
 async function changeOrTick(
   inbox: DesiredInbox,
+  known: JsonObject,
   parts: Attendance,
   retryInMs: number | undefined,
   signal: AbortSignal,
@@ -172,7 +193,10 @@ async function changeOrTick(
       either.abort()
       await Promise.allSettled(ends)
     }
-    if (retryInMs !== undefined || inbox.newest() !== before || logHealth(parts)) return
+    if (retryInMs !== undefined || inbox.newest() !== before) return
+    logHealth(parts)
+    const { facts, surroundings } = parts
+    if (isNews(known, reportOf(facts, surroundings), surroundings.spool.level().depth)) return
   }
 }
 

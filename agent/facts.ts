@@ -1,6 +1,7 @@
 import { release } from 'node:os'
 import type { Config } from './config/paths.ts'
 import type { ConnectionStatus, Status } from './control/status.ts'
+import type { KeyInspection } from './credential/private-file.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Failure } from './failure.ts'
 import { track } from './health/tracker.ts'
@@ -31,8 +32,10 @@ export interface Facts {
   connection: Connection
   device: { readonly deviceId: string; readonly assignedHub: string } | undefined
   credential: X509Credential | undefined
-  /** Permission bits of the key file, as found. */
-  keyMode: number | undefined
+  /** What protects the key, as found at the last look. */
+  key: KeyInspection | undefined
+  /** Monotonic instant by which the supervision has promised its next step; the watchdog is fed until then. */
+  stepDueMs: number
   awaitingSinceMs: number | undefined
   acknowledged: number
   lastAcknowledgedAtMs: number | undefined
@@ -47,7 +50,8 @@ export function createFacts(nowMs: number): Facts {
     connection: { state: 'disconnected', sinceMs: nowMs, doing: 'starting' },
     device: undefined,
     credential: undefined,
-    keyMode: undefined,
+    key: undefined,
+    stepDueMs: Number.POSITIVE_INFINITY,
     awaitingSinceMs: undefined,
     acknowledged: 0,
     lastAcknowledgedAtMs: undefined,
@@ -66,7 +70,7 @@ export interface Surroundings {
 
 /** Judges the facts anew; what was raised or cleared comes back for the log. */
 export function judgeHealth(facts: Facts, { spool }: Surroundings, nowMs: number): Tracked {
-  const { connection, credential, keyMode, awaitingSinceMs, lastDroppedAtMs } = facts
+  const { connection, credential, key, awaitingSinceMs, lastDroppedAtMs } = facts
   const count = droppedSamples(spool)
   const tracked = track(
     facts.warnings,
@@ -88,8 +92,8 @@ export function judgeHealth(facts: Facts, { spool }: Surroundings, nowMs: number
       }),
       ...(awaitingSinceMs !== undefined && { awaitingCertificateSinceMs: awaitingSinceMs }),
       ...(credential &&
-        keyMode !== undefined && {
-          key: { path: credential.keyFile, mode: keyMode, legacy: credential.origin === 'files' },
+        key && {
+          key: { ...key, path: credential.keyFile, legacy: credential.origin === 'files' },
         }),
       ...(lastDroppedAtMs !== undefined && { dropped: { count, lastMs: lastDroppedAtMs } }),
       refusedDesired: facts.acknowledgements.filter((answer) => answer.ac !== 200).map((answer) => answer.key),
@@ -102,7 +106,7 @@ export function judgeHealth(facts: Facts, { spool }: Surroundings, nowMs: number
 
 /** The answer to `status`. */
 export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundings, nowMs: number): Status {
-  const { credential, keyMode } = facts
+  const { credential, key } = facts
   const level = spool.level()
   return {
     format: 1,
@@ -113,8 +117,8 @@ export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundin
     auth: {
       ...authOf(facts),
       ...(credential &&
-        keyMode !== undefined && {
-          key: { path: credential.keyFile, mode: octal(keyMode), kind: credential.facts.keyKind },
+        key && {
+          key: { path: credential.keyFile, mode: octal(key.mode), kind: credential.facts.keyKind },
         }),
     },
     telemetry: {

@@ -1,17 +1,20 @@
 import { attend, createDesiredInbox } from './connected.ts'
 import type { Attendance, DesiredInbox } from './connected.ts'
-import type { X509Credential } from './credential/x509-credential.ts'
 import type { Connection } from './facts.ts'
 import { openSession } from './hub/session.ts'
 import type { Session, SessionOptions } from './hub/session.ts'
 import { supervise } from './hub/supervise.ts'
 import type { Assigned, LinkState } from './hub/supervise.ts'
+import type { Turn } from './identity.ts'
 import { readAssignment, saveAssignment } from './provision/assignment.ts'
 import { register } from './provision/dps.ts'
 import { version } from './version.ts'
 
-/** For all of a registration: DPS asks for polls seconds apart, and may be slow. */
+/** For all of a registration beside the waits that DPS asks for: it may be slow. */
 const REGISTRATION_MS = 180_000
+
+/** Well above every deadline of an attempt to connect. */
+const STUCK_AFTER_MS = 300_000
 
 /** A session and what the hub wishes on it. */
 interface Linked extends AsyncDisposable {
@@ -26,12 +29,12 @@ interface Linked extends AsyncDisposable {
  * @param ca PEM of the only roots to trust for servers; those of the runtime when left out
  */
 export function keepConnected(
-  credential: X509Credential,
+  { credential, trial }: Turn,
   ca: string | undefined,
   parts: Attendance,
   signal: AbortSignal,
 ): Promise<void> {
-  const { config, clock, random, log } = parts
+  const { config, clock, facts, random, log } = parts
   const { assignmentFile } = config.paths
   const { registrationId } = config.device
   const owner = { dpsHost: config.dps.host, idScope: config.dps.idScope, registrationId }
@@ -44,7 +47,10 @@ export function keepConnected(
       async loadAssignment() {
         const cached = await readAssignment(assignmentFile, owner, clock.now())
         if (cached.found === 'torn') log.warn('the cached assignment was unreadable', { ...cached })
-        return cached.found === 'ours' ? cached.record : undefined
+        if (cached.found !== 'ours') return undefined
+        const { assignedHub, deviceId } = cached.record
+        facts.device = { assignedHub, deviceId }
+        return cached.record
       },
       saveAssignment: (assignment) => saveAssignment(assignmentFile, owner, assignment, clock.now()),
       register: (until) =>
@@ -65,18 +71,38 @@ export function keepConnected(
             random,
             productInfo,
             onDesired,
+            onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
           },
           until,
         )
         const close = () => session[Symbol.asyncDispose]()
         return { session, inbox, ended: session.ended, [Symbol.asyncDispose]: close }
       },
-      onSession: ({ session, inbox }, until) => attend(session, inbox, parts, until),
-      onState: (state) => showState(state, parts),
+      onSession: ({ session, inbox }, until) => attend(session, inbox, { ...parts, onTwinRead: trial.proved }, until),
+      onState(state) {
+        facts.stepDueMs = clock.monotonicMs() + longestMs(state)
+        showState(state, parts)
+        if (state.phase === 'waiting' && state.failure?.kind === 'refused') trial.refused()
+      },
       onTrouble: (failure) => log.failure(failure),
     },
     signal,
   )
+}
+
+/** How long a state may last at most; one that lasts longer is stuck, and systemd is to start the agent anew. */
+function longestMs(state: LinkState): number {
+  switch (state.phase) {
+    case 'registering':
+      return 2 * 3_600_000
+    case 'connecting':
+      return STUCK_AFTER_MS
+    case 'waiting':
+      return state.nextAttemptInMs + STUCK_AFTER_MS
+    case 'connected':
+    case 'stopped':
+      return Number.POSITIVE_INFINITY
+  }
 }
 
 /** Takes the state of the link into the facts, the log and systemd's view. */

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { loadConfig } from './config/load.ts'
+import { providedPair } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
 import { formatProblems } from './config/problems.ts'
 import type { CommandEnvironment, CredentialSettings } from './commands/credential-command.ts'
@@ -16,7 +17,10 @@ const EXIT_CONFIG = 78
 const io: CommandEnvironment = {
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
-  stdin: process.stdin,
+  // Its first use opens a stream, which all but one command can do without.
+  get stdin() {
+    return process.stdin
+  },
   clock: systemClock,
   actAsOwner,
 }
@@ -116,14 +120,18 @@ async function configured(action: (config: Config) => number | Promise<number>):
   return EXIT_CONFIG
 }
 
-async function runAgentProcess(settings: Config): Promise<number> {
+/** Ends this process itself: what did not end in time, as the making of a large key, must not hold it. */
+async function runAgentProcess(settings: Config): Promise<never> {
   const { runAgent } = await import('./agent.ts')
-  return runAgent(settings)
+  process.exit(await runAgent(settings))
 }
 
-function credentialSettings({ device, auth, paths }: Config): CredentialSettings {
+function credentialSettings(config: Config): CredentialSettings {
+  const { device, auth, paths } = config
   const { stateDir, requestsDir, issuedDir } = paths
-  return { stateDir, requestsDir, issuedDir, registrationId: device.registrationId, keyType: auth.x509.keyType }
+  const { registrationId } = device
+  const pair = providedPair(config)
+  return { stateDir, requestsDir, issuedDir, registrationId, keyType: auth.x509.keyType, pair }
 }
 
 /** Commander has printed its own message; anything else is printed here. */

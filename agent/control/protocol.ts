@@ -1,4 +1,6 @@
 import { asFailure, Failure } from '../failure.ts'
+import { isObject, parseJson } from '../system/json.ts'
+import type { Json } from '../system/json.ts'
 
 /** One request on the control socket: a line of JSON. */
 export interface ControlRequest {
@@ -56,16 +58,16 @@ const LINE_END = 0x0a
 
 /** @throws Failure CONTROL_BAD_REQUEST not a JSON object with a text `ask` */
 export function parseRequest(line: string): ControlRequest {
-  const value = parseJson(line, 'CONTROL_BAD_REQUEST')
-  if (isRecord(value) && typeof value['ask'] === 'string') return { ...value, ask: value['ask'] }
+  const value = parseLine(line, 'CONTROL_BAD_REQUEST')
+  if (isObject(value) && typeof value['ask'] === 'string') return { ...value, ask: value['ask'] }
   throw new Failure('CONTROL_BAD_REQUEST', 'a request is a JSON object with a text `ask`')
 }
 
 /** @throws Failure CONTROL_BAD_ANSWER not an answer of this protocol */
 export function parseAnswer(line: string): ControlAnswer {
-  const answer = parseJson(line, 'CONTROL_BAD_ANSWER')
-  if (isRecord(answer) && answer['ok'] === true) return { ok: true, value: answer['value'] }
-  if (isRecord(answer) && answer['ok'] === false) {
+  const answer = parseLine(line, 'CONTROL_BAD_ANSWER')
+  if (isObject(answer) && answer['ok'] === true) return { ok: true, value: answer['value'] }
+  if (isObject(answer) && answer['ok'] === false) {
     const text = (key: string) => (typeof answer[key] === 'string' ? answer[key] : '')
     return { ok: false, code: text('code'), message: text('message'), advice: text('advice') }
   }
@@ -78,14 +80,8 @@ export function refusalOf(error: unknown): ControlAnswer {
   return { ok: false, code, message, advice }
 }
 
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function parseJson(line: string, code: BadLine): unknown {
-  try {
-    return JSON.parse(line)
-  } catch (cause) {
-    throw new Failure(code, 'the line is not JSON', { cause })
-  }
+function parseLine(line: string, code: BadLine): Json {
+  const value = parseJson(line)
+  if (value === undefined) throw new Failure(code, 'the line is not JSON')
+  return value
 }

@@ -1,8 +1,8 @@
 import { Failure } from '../failure.ts'
 import type { Warning } from '../health/tracker.ts'
+import { isObject } from '../system/json.ts'
 import { askControl } from './client.ts'
 import type { AskOptions } from './client.ts'
-import { isRecord } from './protocol.ts'
 
 /** Everything that `status` shows, as the running agent answers it. Times are wall time in milliseconds. */
 export interface Status {
@@ -101,9 +101,9 @@ export async function askStatus(options: AskOptions, signal?: AbortSignal): Prom
 
 /** Whether a value from the socket is a status of this form. */
 export function isStatus(value: unknown): value is Status {
-  if (!isRecord(value) || value['format'] !== 1 || !Array.isArray(value['warnings'])) return false
+  if (!isObject(value) || value['format'] !== 1 || !Array.isArray(value['warnings'])) return false
   return Object.entries(required).every(([path, kind]) => {
-    const found = path.split('.').reduce<unknown>((node, key) => (isRecord(node) ? node[key] : undefined), value)
+    const found = path.split('.').reduce<unknown>((node, key) => (isObject(node) ? node[key] : undefined), value)
     return typeof found === kind && found !== null
   })
 }

@@ -4,6 +4,8 @@ import { copyFile, readdir, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { Cloud } from '../cloud/cloud.ts'
+import { createFakeClock } from '../kit/clock.ts'
+import type { FakeClock } from '../kit/clock.ts'
 import { eventually, makeDevice } from '../kit/device.ts'
 import type { Device } from '../kit/device.ts'
 import { makeKey, makeRequest, makeTemporaryFolder, openssl } from '../kit/openssl.ts'
@@ -153,15 +155,15 @@ extendedKeyUsage = serverAuth`
 const wrongChains: Readonly<Record<string, (csr: string) => Promise<string>>> = {
   CHAIN_KEY_MISMATCH: async () => cloud.authority.signDevice(await requestOfAnotherKey('press-06')),
   CHAIN_NAME_MISMATCH: (csr) => signed(csr, { subject: '/CN=press-66' }),
-  CHAIN_EXPIRED: (csr) =>
-    signed(csr, { notBefore: new Date(Date.now() - 2 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) }),
   CHAIN_NO_CLIENT_AUTH: (csr) => signed(csr, { extensions: noClientAuth }),
   CHAIN_LEAF_IS_CA: (csr) =>
     signed(csr, {
-      extensions: 'basicConstraints = critical, CA:TRUE\nkeyUsage = critical, digitalSignature\nextendedKeyUsage = clientAuth',
+      extensions:
+        'basicConstraints = critical, CA:TRUE\nkeyUsage = critical, digitalSignature\nextendedKeyUsage = clientAuth',
     }),
   CHAIN_TOO_WEAK: (csr) => signed(csr, { digest: 'sha1' }),
-  CHAIN_BROKEN: async (csr) => (await cloud.authority.intermediate.sign(csr)) + cloud.authority.serverRoot.certificatePem,
+  CHAIN_BROKEN: async (csr) =>
+    (await cloud.authority.intermediate.sign(csr)) + cloud.authority.serverRoot.certificatePem,
   CHAIN_UNREADABLE: () => Promise.resolve('-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n'),
   CHAIN_HOLDS_PRIVATE_KEY: async (csr) => {
     const { keyPem } = await cloud.authority.makeDevice('press-06')
@@ -203,6 +205,31 @@ test('each wrong chain is refused by name and set aside, and the right one is st
 
 function codesOf(problems: unknown): readonly string[] {
   return (problems as readonly { readonly code: string }[]).map(({ code }) => code)
+}
+
+test('a chain that has expired by the clock of the device is named but kept: the clock may be wrong', async () => {
+  await using device = await makeDevice(cloud, { registrationId: 'press-16' })
+  const clock = createFakeClock(Date.now() + 100 * DAY_MS)
+  const agent = device.boot({ clock })
+  const csr = await requestOf(device)
+  await lay(device, await cloud.authority.signDevice(csr))
+  await clock.waiting()
+  const line = agent.journal.heard('a chain was not accepted')
+  await advanceUntil(clock, line)
+  assert.deepEqual(codesOf((await line)['problems']), ['CHAIN_EXPIRED'])
+  clock.stepWall(-100 * DAY_MS)
+  await advanceUntil(clock, agent.journal.heard('the chain was checked and accepted'))
+})
+
+/** Moves the clock in small steps until the promise has settled. */
+async function advanceUntil(clock: FakeClock, settled: Promise<unknown>): Promise<void> {
+  let over = false
+  const note = () => {
+    over = true
+  }
+  settled.then(note, note)
+  while (!over) await clock.advance(1000)
+  await settled
 }
 
 test('a chain that is written slowly is taken when it is whole', async () => {

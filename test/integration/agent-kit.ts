@@ -33,7 +33,9 @@ export function deviceOf(event: RecordedEvent): string {
 
 /** Every event of one kind about one device, oldest first. */
 export function eventsOf<K extends CloudEvent['kind']>(cloud: Cloud, kind: K, id: string, since = 0): EventOf<K>[] {
-  return cloud.record.events(since).filter((event): event is EventOf<K> => event.kind === kind && deviceOf(event) === id)
+  return cloud.record
+    .events(since)
+    .filter((event): event is EventOf<K> => event.kind === kind && deviceOf(event) === id)
 }
 
 /** Waits for an event of one kind about one device. */

@@ -113,7 +113,10 @@ test('a DPS that says nothing is given three minutes', async () => {
   const attempts = attemptsOf(agent)
   await clock.waiting(180_000)
   await clock.advance(179_000)
-  assert.deepEqual(agent.journal.lines().filter((line) => line['event'] === 'not connected'), [])
+  assert.deepEqual(
+    agent.journal.lines().filter((line) => line['event'] === 'not connected'),
+    [],
+  )
   await clock.advance(1_000)
   const line = await attempts.failed('DPS_NO_ANSWER')
   calm(cloud)
@@ -130,7 +133,10 @@ test('a throttling DPS is asked again no sooner than it wishes', async () => {
   const line = await attemptsOf(agent).failed('DPS_THROTTLED')
   assert.ok(Number(line['nextAttemptInMs']) >= 700_000)
   const { connection } = await agent.status()
-  assert.equal(connection.state === 'disconnected' && connection.retryAtMs, clock.now() + Number(line['nextAttemptInMs']))
+  assert.equal(
+    connection.state === 'disconnected' && connection.retryAtMs,
+    clock.now() + Number(line['nextAttemptInMs']),
+  )
   calm(cloud)
   const since = cloud.record.seq()
   await clock.advance(Number(line['nextAttemptInMs']) - 1)

@@ -78,7 +78,9 @@ export async function makeDevice(cloud: Surroundings, options: DeviceOptions): P
   const runtimeDir = join(folder, 'run')
   await mkdir(stateDir, { recursive: true, mode: 0o700 })
   await mkdir(runtimeDir, { mode: 0o700 })
-  const toml = options.toml === undefined ? undefined : await layConfig(join(folder, 'etc'), options.toml)
+  const configDir = join(folder, 'etc')
+  await mkdir(configDir, { recursive: true })
+  if (options.toml !== undefined) await writeFile(join(configDir, 'config.toml'), options.toml)
   const variables = only({
     PATH: process.env['PATH'] ?? '',
     DPS_HOST: cloud.dpsAddress,
@@ -89,7 +91,7 @@ export async function makeDevice(cloud: Surroundings, options: DeviceOptions): P
     IOT_AGENT_CA_FILE: cloud.caFile,
     IOT_AGENT_STATE_DIR: stateDir,
     IOT_AGENT_RUNTIME_DIR: runtimeDir,
-    ...(toml !== undefined && { IOT_AGENT_CONFIG_DIR: toml }),
+    IOT_AGENT_CONFIG_DIR: configDir,
     ...(options.pair && { CERT_PATH: options.pair.chainFile, KEY_PATH: options.pair.keyFile }),
     ...options.environment,
   })
@@ -173,12 +175,6 @@ export async function eventually<T>(ask: () => Promise<T | undefined>, patience:
     if (performance.now() - from > withinMs) throw new Error(`no answer within ${withinMs} ms: ${seen()}`)
     await setImmediate()
   }
-}
-
-async function layConfig(folder: string, toml: string): Promise<string> {
-  await mkdir(folder)
-  await writeFile(join(folder, 'config.toml'), toml)
-  return folder
 }
 
 function configOf(variables: Variables): Config {

@@ -5,7 +5,7 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string
 
 export interface Journal {
   /** Takes what was said, in pieces of any size. */
-  write(chunk: string | Uint8Array): void
+  readonly write: (chunk: string | Uint8Array) => void
   /** Nothing more will be said; whoever still waits fails. */
   end(): void
   text(): string

@@ -1,7 +1,9 @@
 /** The agent as a program: a command that ends, or the process that lives. */
 import { execFile, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createJournal } from './journal.ts'
@@ -53,6 +55,9 @@ export interface AgentProcess extends AsyncDisposable {
   kill(): void
 }
 
+/** An agent that takes longer than this to stop is killed; its exit status is then null. */
+const LONGEST_STOP_MS = 10_000
+
 /** Starts `run`. It is killed at the end of the block, if it still lives. */
 export function startProgram(program: Program, variables: Variables): AgentProcess {
   const [file, ...words] = program
@@ -64,6 +69,7 @@ export function startProgram(program: Program, variables: Variables): AgentProce
   })
   child.stdout.on('data', journal.write)
   child.stderr.on('data', journal.write)
+  endWithUs(child)
   return {
     pid: child.pid ?? 0,
     journal,
@@ -75,7 +81,9 @@ export function startProgram(program: Program, variables: Variables): AgentProce
     async stop() {
       const from = performance.now()
       child.kill('SIGTERM')
+      const tooLong = setTimeout(() => child.kill('SIGKILL'), LONGEST_STOP_MS)
       const status = await ended
+      clearTimeout(tooLong)
       return { tookMs: Math.round(performance.now() - from), status }
     },
     kill: () => void child.kill('SIGKILL'),
@@ -84,6 +92,15 @@ export function startProgram(program: Program, variables: Variables): AgentProce
       await ended
     },
   }
+}
+
+/** A test that was given up leaves no agent behind, and no agent keeps the process of the tests alive. */
+function endWithUs(child: ChildProcess): void {
+  child.unref()
+  for (const stream of [child.stdout, child.stderr]) if (stream instanceof Socket) stream.unref()
+  const end = () => child.kill('SIGKILL')
+  process.once('exit', end)
+  child.once('close', () => process.off('exit', end))
 }
 
 /** Every regular file below a folder, with its content. */

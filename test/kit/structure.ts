@@ -20,6 +20,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   commands: ['config', 'control', 'credential', 'health', 'pki', 'failure.ts', 'system', 'version.ts'],
   'facts.ts': ['*'],
   'identity.ts': ['*'],
+  'certificate.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
   'agent.ts': ['*'],
@@ -52,7 +53,8 @@ const impureImport =
 const impureWord =
   /\b(Math\.random|process\.|Date\.now|performance\.now)\b|(?<!(?<!globalThis)\.)\b(setTimeout|setInterval|setImmediate|fetch)\(|new Date\(\s*\)/
 
-const timeWord = /\b(Date\.now|performance\.now)\b|(?<!(?<!globalThis)\.)\b(setTimeout|setInterval)\(|new Date\(\s*\)|node:timers/
+const timeWord =
+  /\b(Date\.now|performance\.now)\b|(?<!(?<!globalThis)\.)\b(setTimeout|setInterval)\(|new Date\(\s*\)|node:timers/
 
 const cloudPackage = /^(azure-|mqtt$|mqtt\/|@azure\/)/
 const cloudFolders = ['wire', 'provision', 'hub', 'issue']

@@ -24,6 +24,9 @@ test('the generated documents are current: scripts/docs has nothing to write', a
 test('a document that is missing or was edited is stale, and one run makes all current', async () => {
   await using folder = await makeTemporaryFolder()
   const all = documents.map(({ path }) => path)
+  await mkdir(join(folder.path, 'docs'))
+  await writeFile(join(folder.path, 'README.md'), '<!-- generated: demo -->\n<!-- end -->\n')
+  await writeFile(join(folder.path, 'docs/telemetry.md'), '<!-- generated: fields -->\n<!-- end -->\n')
   assert.deepEqual(await findStale(folder.path, documents), all)
   assert.deepEqual(await writeStale(folder.path, documents), all)
   assert.deepEqual(await findStale(folder.path, documents), [])

@@ -2,7 +2,8 @@
 import type { Clock } from '../../../agent/system/clock.ts'
 import type { Faults } from '../faults.ts'
 import type { Endpoint, Hello, Recorder } from '../model.ts'
-import { createConnection, type Connection, type House, type Interference, type Visit } from './connection.ts'
+import { createConnection } from './connection.ts'
+import type { Connection, House, Interference, Visit } from './house.ts'
 import { createSession, type Session } from './session.ts'
 
 export interface Broker {

@@ -8,7 +8,7 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { createWebSocketStream, WebSocketServer } from 'ws'
 
 import type { Endpoint, Recorder } from '../model.ts'
-import type { Visit } from './connection.ts'
+import type { Visit } from './house.ts'
 import { presentedChain } from './presented.ts'
 
 export interface Listener {

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Config } from '../../agent/config/paths.ts'
+import { isStatus } from '../../agent/control/status.ts'
+import type { X509Credential } from '../../agent/credential/x509-credential.ts'
+import { createFacts, judgeHealth, reportOf, statusOf } from '../../agent/facts.ts'
+import type { Facts } from '../../agent/facts.ts'
+import { Failure } from '../../agent/failure.ts'
+import { createBuffer } from '../../agent/telemetry/buffer.ts'
+
+const NOW_MS = Date.UTC(2026, 5, 1, 12)
+const DAY_MS = 86_400_000
+
+const config = {
+  device: { registrationId: 'press-07' },
+  dps: { idScope: '0ne00ABCDEF' },
+} as Config
+
+function surroundings() {
+  const spool = createBuffer({ maxSamples: 2, maxBytes: 1000 })
+  return { config, spool, intervalMs: () => 30_000 }
+}
+
+const certificate = {
+  ...{ subject: 'CN=press-07', issuer: 'CN=Some CA', commonName: 'press-07', serial: '0A', keyKind: 'ec-p256' },
+  ...{ thumbprintSha256: 'AB'.repeat(32), thumbprintSha1: 'CD'.repeat(20) },
+  notBefore: new Date(NOW_MS - 10 * DAY_MS).toISOString(),
+  notAfter: new Date(NOW_MS + 80 * DAY_MS).toISOString(),
+}
+
+function credential(origin: 'vault' | 'files'): X509Credential {
+  const common = { lane: 'x509', keyPem: 'THE KEY ITSELF', chainPem: 'THE CHAIN', facts: certificate } as const
+  const keyFile = origin === 'vault' ? '/state/credentials/gen-0001/key.pem' : '/etc/iot-certs/press-07.key'
+  return { ...common, origin, keyFile, generation: 'gen-0001' }
+}
+
+/** The facts of a device that is connected and well. */
+function connected(): Facts {
+  return {
+    ...createFacts(NOW_MS - 60_000),
+    connection: { state: 'connected', sinceMs: NOW_MS - 30_000 },
+    device: { deviceId: 'press-07', assignedHub: 'hub-1.example' },
+    credential: credential('vault'),
+    key: { mode: 0o600, remedy: undefined },
+    stepDueMs: Number.POSITIVE_INFINITY,
+    acknowledged: 3,
+    lastAcknowledgedAtMs: NOW_MS - 1_000,
+  }
+}
+
+test('a device that has just started says so, in a status that every command understands', () => {
+  const status = statusOf(createFacts(NOW_MS), surroundings(), NOW_MS)
+  assert.ok(isStatus(JSON.parse(JSON.stringify(status))))
+  assert.deepEqual(status.connection, { state: 'disconnected', sinceMs: NOW_MS, doing: 'starting' })
+  assert.equal(status.auth.certificate, undefined)
+  assert.equal(status.auth.key, undefined)
+  assert.deepEqual(status.device, { registrationId: 'press-07', idScope: '0ne00ABCDEF' })
+})
+
+test('the status of a connected device has its hub, its certificate, and the mode of its key in octal', () => {
+  const status = statusOf(connected(), surroundings(), NOW_MS)
+  assert.ok(isStatus(JSON.parse(JSON.stringify(status))))
+  assert.equal(status.device.assignedHub, 'hub-1.example')
+  assert.equal(status.auth.state, 'active')
+  assert.equal(status.auth.certificate?.issuedBy, 'folder')
+  assert.deepEqual(status.auth.key, { path: '/state/credentials/gen-0001/key.pem', mode: '0600', kind: 'ec-p256' })
+  assert.equal(status.telemetry.intervalSeconds, 30)
+})
+
+test('neither the status nor the report has the key or the chain in it', () => {
+  for (const view of [statusOf(connected(), surroundings(), NOW_MS), reportOf(connected(), surroundings())])
+    assert.doesNotMatch(JSON.stringify(view), /THE KEY ITSELF|THE CHAIN/)
+})
+
+test('a failure is shown with code, fact and advice, and without what lies beneath', () => {
+  const failure = new Failure('NETWORK_DNS', 'no such name', {
+    cause: new Error('getaddrinfo'),
+    context: { host: 'x' },
+  })
+  const facts = createFacts(NOW_MS)
+  facts.connection = { state: 'disconnected', sinceMs: NOW_MS, doing: 'waiting', retryAtMs: NOW_MS + 5, failure }
+  const { connection } = statusOf(facts, surroundings(), NOW_MS)
+  assert.deepEqual(connection, {
+    ...{ state: 'disconnected', sinceMs: NOW_MS, doing: 'waiting', retryAtMs: NOW_MS + 5 },
+    failure: { code: 'NETWORK_DNS', message: 'no such name', advice: failure.advice },
+  })
+})
+
+test('a pair of files is reported as such, and noted as one whose key was made elsewhere', () => {
+  const facts = { ...connected(), credential: credential('files') }
+  judgeHealth(facts, surroundings(), NOW_MS)
+  assert.deepEqual(
+    facts.warnings.map(({ code, severity }) => [code, severity]),
+    [['LEGACY_KEY_PAIR', 'note']],
+  )
+  assert.equal(statusOf(facts, surroundings(), NOW_MS).auth.certificate?.issuedBy, 'file')
+})
+
+test('a warning is raised once, keeps its time while it stands, and is cleared once', () => {
+  const facts = connected()
+  assert.deepEqual(judgeHealth(facts, surroundings(), NOW_MS).raised, [])
+  facts.key = { mode: 0o644, remedy: 'chmod 600 /key.pem' }
+  const [raised] = judgeHealth(facts, surroundings(), NOW_MS + 1_000).raised
+  assert.equal(raised?.code, 'KEY_EXPOSED')
+  assert.deepEqual(judgeHealth(facts, surroundings(), NOW_MS + 2_000).raised, [])
+  assert.equal(facts.warnings[0]?.sinceMs, NOW_MS + 1_000)
+  facts.key = { mode: 0o600, remedy: undefined }
+  const { cleared } = judgeHealth(facts, surroundings(), NOW_MS + 3_000)
+  assert.deepEqual(
+    cleared.map(({ code }) => code),
+    ['KEY_EXPOSED'],
+  )
+  assert.deepEqual(facts.warnings, [])
+})
+
+test('while the next certificate is awaited the one in use stays in the report', () => {
+  const facts = { ...connected(), awaitingSinceMs: NOW_MS - 5_000 }
+  const { auth } = reportOf(facts, surroundings()) as { auth: { state: string; certificate: { serial: string } } }
+  assert.deepEqual([auth.state, auth.certificate.serial], ['awaitingCertificate', '0A'])
+  assert.ok(judgeHealth(facts, surroundings(), NOW_MS).raised.some(({ code }) => code === 'AWAITING_CERTIFICATE'))
+})
+
+test('what the buffer gave up is counted in status and report, and warned of', async () => {
+  const around = surroundings()
+  for (const id of ['a', 'b', 'c']) await around.spool.append({ id, createdAtMs: NOW_MS, body: '{}' })
+  const facts = { ...connected(), lastDroppedAtMs: NOW_MS }
+  const { telemetry } = statusOf(facts, around, NOW_MS)
+  assert.deepEqual([telemetry.buffered, telemetry.dropped['full']], [2, 1])
+  judgeHealth(facts, around, NOW_MS)
+  const { outbox, warnings } = reportOf(facts, around) as { outbox: unknown; warnings: readonly { code: string }[] }
+  assert.deepEqual(outbox, { depth: 2, bytes: 4, dropped: 1 })
+  assert.deepEqual(
+    warnings.map(({ code }) => code),
+    ['TELEMETRY_DROPPED'],
+  )
+})
+
+test('a refused wish is named in the warning, a followed one is not', () => {
+  const facts = connected()
+  facts.acknowledgements = [
+    { key: 'log.level', value: 'info', ac: 200, av: 2, ad: 'applied' },
+    { key: 'telemetry.intervalSeconds', value: 60, ac: 400, av: 2, ad: 'no' },
+  ]
+  const [raised] = judgeHealth(facts, surroundings(), NOW_MS).raised
+  assert.deepEqual([raised?.code, raised?.text], ['DESIRED_REFUSED', 'refused: telemetry.intervalSeconds'])
+})
