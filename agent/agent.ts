@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { exitCodes } from './commands/exit-codes.ts'
 import type { Config } from './config/paths.ts'
 import { HEALTH_TICK_MS, logHealth } from './connected.ts'
 import type { Attendance } from './connected.ts'
@@ -55,7 +56,7 @@ export async function runAgent(config: Config): Promise<number> {
     if (signal.aborted) return 0
     const failure = asFailure(error)
     log.failure(failure, { event: 'the agent cannot run' })
-    return failure.code === 'CONFIG_INVALID' ? 78 : 1
+    return failure.code === 'CONFIG_INVALID' ? exitCodes.configurationInvalid : exitCodes.failed
   }
 }
 

@@ -6,15 +6,13 @@ import { configSchema } from '../config/schema.ts'
 import { describeKeys, describeTables } from '../config/setting.ts'
 import type { KeyInfo } from '../config/setting.ts'
 import { showValue, veil } from '../config/show.ts'
+import { exitCodes } from './exit-codes.ts'
 
 /** Where a command writes; whole lines. */
 export interface Output {
   stdout(text: string): void
   stderr(text: string): void
 }
-
-/** Exit code of an invalid configuration (EX_CONFIG of sysexits.h); systemd does not restart on it. */
-export const EXIT_CONFIG = 78
 
 /** `config check`: says that all is well, or every problem with its remedy. */
 export function runConfigCheck(io: Output, options: LoadOptions): number {
@@ -95,7 +93,7 @@ function documentKey(info: KeyInfo): string {
 function refuse(io: Output, problems: readonly Problem[], json = false): number {
   if (json) io.stdout(toJson({ ok: false, problems }))
   else io.stderr(formatProblems(problems))
-  return EXIT_CONFIG
+  return exitCodes.configurationInvalid
 }
 
 /** Two columns. */

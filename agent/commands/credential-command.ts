@@ -3,6 +3,7 @@ import type { FailureCode } from '../failure.ts'
 import type { ExchangeFolders } from '../pki/exchange.ts'
 import type { KeyType } from '../pki/key.ts'
 import type { Clock } from '../system/clock.ts'
+import { exitCodes } from './exit-codes.ts'
 
 /** What the commands about keys and certificates take from the configuration. */
 export interface CredentialSettings extends ExchangeFolders {
@@ -23,10 +24,6 @@ export interface CommandEnvironment {
   readonly actAsOwner: (folder: string) => Promise<boolean>
 }
 
-/** Exit codes. Source: ARCHITECTURE.md, "Commands and exit codes". */
-export const EXIT_FINE = 0
-export const EXIT_FAILED = 1
-
 /** Runs the body of a command; a failure is printed with its advice and gives the exit code 1. */
 export async function reportFailure(environment: CommandEnvironment, body: () => Promise<number>): Promise<number> {
   try {
@@ -34,7 +31,7 @@ export async function reportFailure(environment: CommandEnvironment, body: () =>
   } catch (error) {
     const failure = asFailure(error)
     printProblem(environment, failure.code, failure.message)
-    return EXIT_FAILED
+    return exitCodes.failed
   }
 }
 

@@ -6,8 +6,9 @@ import { openVault } from '../credential/vault.ts'
 import type { PendingRequest } from '../credential/vault.ts'
 import { Failure } from '../failure.ts'
 import { errorCode } from '../system/files.ts'
-import { EXIT_FINE, printRepairs, reportFailure } from './credential-command.ts'
+import { printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
+import { exitCodes } from './exit-codes.ts'
 
 export interface CsrOptions extends CredentialSettings {
   /** File for the request instead of stdout. */
@@ -24,7 +25,7 @@ export function runCsr(options: CsrOptions, environment: CommandEnvironment): Pr
     if (out === undefined) environment.stdout(request.csrPem)
     else await replaceContent(out, request.csrPem)
     environment.stderr(nextSteps(request, options))
-    return EXIT_FINE
+    return exitCodes.fine
   })
 }
 

@@ -8,8 +8,9 @@ import { checkChain } from '../pki/chain.ts'
 import type { CheckedChain } from '../pki/chain.ts'
 import { issuedPath, readUpTo } from '../pki/exchange.ts'
 import { errorCode, makePrivateFolder, writeDurably } from '../system/files.ts'
-import { EXIT_FAILED, EXIT_FINE, printProblem, printRepairs, reportFailure } from './credential-command.ts'
+import { printProblem, printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
+import { exitCodes } from './exit-codes.ts'
 
 export interface InstallCertificateOptions extends CredentialSettings {
   /** File with the chain, `-` for stdin. */
@@ -39,14 +40,14 @@ export function runInstallCertificate(
     const verdict = checkChain({ pem, ...pending, nowMs: environment.clock.now() })
     if (!verdict.ok) {
       for (const problem of verdict.problems) printProblem(environment, problem.code, problem.message)
-      return EXIT_FAILED
+      return exitCodes.failed
     }
     const lines =
       options.pair === undefined
         ? await layDown(verdict.value, options)
         : await keepInVault(verdict.value, vault, options.pair)
     environment.stdout(`${lines.join('\n')}\n`)
-    return EXIT_FINE
+    return exitCodes.fine
   })
 }
 

@@ -5,6 +5,7 @@ import { asFailure } from '../failure.ts'
 import type { Failure } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Output } from './config.ts'
+import { exitCodes } from './exit-codes.ts'
 
 export interface StatusOptions {
   /** `control.sock` in the runtime folder. */
@@ -12,9 +13,6 @@ export interface StatusOptions {
   readonly clock: Clock
   readonly json?: boolean
 }
-
-/** Exit code when nothing answers on the control socket. */
-export const EXIT_NOT_RUNNING = 5
 
 /**
  * `status`: answers "is this device safe?".
@@ -40,7 +38,7 @@ export async function runStatus(io: Output, { socket, clock, json = false }: Sta
 }
 
 function refuse(io: Output, failure: Failure, json: boolean): number {
-  const exitCode = failure.code === 'AGENT_NOT_RUNNING' ? EXIT_NOT_RUNNING : 1
+  const exitCode = failure.code === 'AGENT_NOT_RUNNING' ? exitCodes.agentNotRunning : exitCodes.failed
   const { code, message, advice } = failure
   if (json) io.stdout(toJson({ ok: false, exitCode, safe: 'unknown', failure: { code, message, advice } }))
   else io.stderr(`${code}: ${message}\n${advice}\n`)

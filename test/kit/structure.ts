@@ -45,7 +45,7 @@ export const pureModules: readonly RegExp[] = [
   /^twin\//,
   /^telemetry\/sample\.ts$/,
   /^health\/warnings\.ts$/,
-  /^system\/(backoff|redact)\.ts$/,
+  /^system\/(backoff|redact|json)\.ts$/,
 ]
 
 const impureImport =

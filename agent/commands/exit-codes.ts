@@ -1,0 +1,12 @@
+/** What a command ends with. Source: ARCHITECTURE.md, "Commands and exit codes". */
+export const exitCodes = {
+  fine: 0,
+  failed: 1,
+  usage: 2,
+  /** Connected, but not as wanted. */
+  notAsWanted: 3,
+  needsAttentionSoon: 4,
+  agentNotRunning: 5,
+  /** EX_CONFIG of sysexits.h; systemd does not restart on it. */
+  configurationInvalid: 78,
+} as const
