@@ -6,7 +6,7 @@ import { HEALTH_TICK_MS, logHealth } from './connected.ts'
 import type { Attendance } from './connected.ts'
 import type { ControlRequest } from './control/protocol.ts'
 import { openControl } from './control/server.ts'
-import { inspectKey } from './credential/private-file.ts'
+import { inspectKey, requireOwnFolder } from './credential/private-file.ts'
 import { createFacts, statusOf } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
@@ -55,6 +55,8 @@ export async function runAgent(config: Config): Promise<number> {
   } catch (error) {
     if (signal.aborted) return 0
     const failure = asFailure(error)
+    // Whatever its kind and the level of the log: these are the last words of this process.
+    log.setLevel('info')
     log.failure(failure, { event: 'the agent cannot run' })
     return failure.code === 'CONFIG_INVALID' ? exitCodes.configurationInvalid : exitCodes.failed
   }
@@ -71,6 +73,7 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
   log.info('starting', { version, node: process.versions.node, registrationId, idScope: config.dps.idScope })
   const ca = await readAuthorities(config)
   await makePrivateFolder(config.paths.stateDir)
+  await requireOwnFolder(config.paths.stateDir)
 
   const facts = createFacts(clock.now())
   await using spool = openSpool(config, world, facts)

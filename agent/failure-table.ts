@@ -82,6 +82,18 @@ export const failureTable = {
     meaning: 'The state folder cannot be written.',
     advice: 'Check that it exists, is mounted read-write and belongs to the agent: ls -ld /var/lib/iot-device-agent',
   },
+  STATE_FOREIGN: {
+    kind: 'refused',
+    meaning: 'The state folder belongs to another user than the one that runs the agent.',
+    advice:
+      'Run it as that user: systemctl start iot-device-agent. If the folder belongs to the wrong one: chown -R USER: /var/lib/iot-device-agent',
+  },
+  ACCESS_DENIED: {
+    kind: 'refused',
+    meaning: 'A file or folder in the message may not be read or written by the user of this process.',
+    advice:
+      'For a command: run it with sudo. For the agent: give its files back to it, chown -R iot-device-agent: /var/lib/iot-device-agent',
+  },
   STATE_TORN: {
     kind: 'transient',
     meaning: 'A file of the state folder could not be understood and was set aside.',
@@ -302,7 +314,8 @@ export const failureTable = {
   DPS_REFUSED_CONNECTION: {
     kind: 'refused',
     meaning: 'DPS refused the MQTT connection (CONNACK 4 or 5).',
-    advice: 'Check dps.idScope, device.registrationId and the certificate: iot-device-agent status',
+    advice:
+      'Check that dps.host is a DPS endpoint and not a hub, dps.idScope, device.registrationId and the certificate: iot-device-agent status',
   },
   DPS_PROTOCOL: {
     kind: 'refused',

@@ -32,13 +32,30 @@ export class Failure extends Error {
   }
 
   get advice(): string {
-    return failureTable[this.code].advice
+    return fill(failureTable[this.code].advice, this.context)
   }
 }
 
-/** Any thrown thing as a `Failure`; what is not one already is an invariant that broke. */
+/**
+ * Any thrown thing as a `Failure`. A file that the system keeps from us has an owner who can mend that; whatever else is
+ * not a `Failure` already is an invariant that broke.
+ */
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   const fact = error instanceof Error ? error.message : String(error)
+  if (isDenial(error)) return new Failure('ACCESS_DENIED', fact, { cause: error })
   return new Failure('UNEXPECTED', fact, { cause: error })
+}
+
+/** Puts what is known of this failure into the words that stand for it in the table. */
+function fill(advice: string, context: Failure['context']): string {
+  const { host, port, path } = context
+  const named = host === undefined ? advice : advice.replaceAll('HOST', String(host))
+  const reached = port === undefined ? named : named.replaceAll('8883', String(port))
+  return path === undefined ? reached : reached.replaceAll('/var/lib/iot-device-agent', String(path))
+}
+
+function isDenial(error: unknown): boolean {
+  if (!(error instanceof Error) || !('code' in error) || !('path' in error)) return false
+  return error.code === 'EACCES' || error.code === 'EPERM'
 }

@@ -1,6 +1,7 @@
 import { attend, createDesiredInbox } from './connected.ts'
 import type { Attendance, DesiredInbox } from './connected.ts'
 import type { Connection } from './facts.ts'
+import { Failure } from './failure.ts'
 import { openSession } from './hub/session.ts'
 import type { Session, SessionOptions } from './hub/session.ts'
 import { supervise } from './hub/supervise.ts'
@@ -46,13 +47,19 @@ export function keepConnected(
       random,
       async loadAssignment() {
         const cached = await readAssignment(assignmentFile, owner, clock.now())
-        if (cached.found === 'torn') log.warn('the cached assignment was unreadable', { ...cached })
+        if (cached.found === 'torn') {
+          const { reason, movedTo = 'still in place' } = cached
+          log.failure(new Failure('STATE_TORN', `${assignmentFile}: ${reason}; it is now ${movedTo}`))
+        }
         if (cached.found !== 'ours') return undefined
         const { assignedHub, deviceId } = cached.record
         facts.device = { assignedHub, deviceId }
         return cached.record
       },
-      saveAssignment: (assignment) => saveAssignment(assignmentFile, owner, assignment, clock.now()),
+      saveAssignment(assignment) {
+        log.info('DPS assigned the device', { assignedHub: assignment.assignedHub, deviceId: assignment.deviceId })
+        return saveAssignment(assignmentFile, owner, assignment, clock.now())
+      },
       register: (until) =>
         register({ ...owner, ...trust, host: owner.dpsHost, certificate, deadlineMs: REGISTRATION_MS, clock }, until),
       async open({ assignedHub, deviceId }, until) {
@@ -106,11 +113,11 @@ function longestMs(state: LinkState): number {
 }
 
 /** Takes the state of the link into the facts, the log and systemd's view. */
-function showState(state: LinkState, { facts, clock, log, notify }: Attendance): void {
+function showState(state: LinkState, { config, facts, clock, log, notify }: Attendance): void {
   facts.connection = connectionOf(state, facts.connection, clock.now())
   switch (state.phase) {
     case 'registering':
-      log.info('registering with DPS', { attempt: state.attempt })
+      log.info('registering with DPS', { dpsHost: config.dps.host, attempt: state.attempt })
       break
     case 'connecting':
       log.info('connecting', { assignedHub: state.assignedHub, attempt: state.attempt })

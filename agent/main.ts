@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { loadConfig } from './config/load.ts'
-import { providedPair } from './config/paths.ts'
+import { likelyControlSocket, providedPair } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
 import { formatProblems } from './config/problems.ts'
 import { exitCodes } from './commands/exit-codes.ts'
@@ -99,11 +99,13 @@ function run(): Promise<number> {
   })
 }
 
-function status({ json }: Given): Promise<number> {
-  return configured(async ({ paths }) => {
-    const { runStatus } = await import('./commands/status.ts')
-    return runStatus(io, { socket: paths.controlSocket, clock: systemClock, json: json === true })
-  })
+/** Works without a configuration as well: the agent that runs has one, and a broken file must not hide how it is. */
+async function status({ json }: Given): Promise<number> {
+  const { runStatus } = await import('./commands/status.ts')
+  const loaded = loadConfig(sources)
+  const socket = loaded.ok ? loaded.value.paths.controlSocket : likelyControlSocket(process.env)
+  if (!loaded.ok) io.stderr(`The configuration as seen from here is invalid (config check); asking at ${socket}.\n`)
+  return runStatus(io, { socket, clock: systemClock, json: json === true })
 }
 
 function csr({ out }: Given): Promise<number> {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { DEFAULT_RUNTIME_DIR } from './schema.ts'
 import type { Settings } from './schema.ts'
 
 /** Where the agent keeps what it keeps. Every path is absolute. */
@@ -36,6 +37,11 @@ export function deriveConfig(settings: Settings): Config {
       controlSocket: join(runtimeDir, 'control.sock'),
     },
   }
+}
+
+/** Where a running agent can be asked when the configuration is of no use: a shell may lack what the service has. */
+export function likelyControlSocket(environment: Readonly<Record<string, string | undefined>>): string {
+  return join(environment['IOT_AGENT_RUNTIME_DIR'] || DEFAULT_RUNTIME_DIR, 'control.sock')
 }
 
 /** A key and certificate that were made elsewhere, if the configuration names them. */

@@ -145,6 +145,9 @@ const tls = table('Which servers are trusted.', {
   ),
 })
 
+/** Where the sockets are when nobody says otherwise. */
+export const DEFAULT_RUNTIME_DIR = '/run/iot-device-agent'
+
 const paths = table('Where this agent keeps its files.', {
   stateDir: optional(
     setting(absolutePath(), {
@@ -160,7 +163,7 @@ const paths = table('Where this agent keeps its files.', {
       environment: 'IOT_AGENT_RUNTIME_DIR',
       aliases: ['runtimeFolder', 'runDir'],
     }),
-    '/run/iot-device-agent',
+    DEFAULT_RUNTIME_DIR,
   ),
 })
 

@@ -6,6 +6,7 @@ import { flatten } from './flatten.ts'
 import type { Found, Layer } from './flatten.ts'
 import type { Problem } from './problems.ts'
 import type { KeyInfo } from './setting.ts'
+import { suggestKey } from './suggest.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -33,7 +34,25 @@ export function readEnvironment(environment: Environment, keys: readonly KeyInfo
     if (text === undefined || text === '') continue
     found.set(info.key, { value: fromText(text, info.type), origin: `environment ${info.environment}` })
   }
-  return { found, problems: [] }
+  return { found, problems: unknownVariables(environment, keys) }
+}
+
+/** Our own prefix makes a name that nobody knows a mistake; of other names that cannot be said. */
+function unknownVariables(environment: Environment, keys: readonly KeyInfo[]): readonly Problem[] {
+  const known = new Set(['IOT_AGENT_CONFIG_DIR', ...keys.map((info) => info.environment)])
+  const strange = Object.keys(environment).filter((name) => name.startsWith('IOT_AGENT_') && !known.has(name))
+  return strange.map((name) => {
+    const meant = suggestKey(name, keys)?.environment
+    const remedy =
+      meant === undefined ? 'Remove it; docs/configuration.md lists the variables.' : `Did you mean ${meant}?`
+    return {
+      key: undefined,
+      value: undefined,
+      problem: `There is no variable ${name}.`,
+      remedy,
+      origin: `environment ${name}`,
+    }
+  })
 }
 
 /** Whether a file is there; the system's code when that cannot be told. */

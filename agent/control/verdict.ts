@@ -15,7 +15,8 @@ export function judge(status: Status): Verdict {
   const { connection, warnings } = status
   const first = (severity: string) => warnings.find((warning) => warning.severity === severity)
   if (connection.state === 'disconnected') {
-    return { safe: 'no', exitCode: 1, because: connection.failure?.message ?? 'the device is not connected to its hub' }
+    const because = connection.failure?.message ?? first('wrong')?.text ?? 'the device is not connected to its hub'
+    return { safe: 'no', exitCode: 1, because }
   }
   const wrong = first('wrong')
   if (wrong !== undefined) return { safe: 'not as wanted', exitCode: 3, because: wrong.text }

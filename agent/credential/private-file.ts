@@ -71,6 +71,22 @@ export async function requirePrivate(path: string): Promise<boolean> {
 }
 
 /**
+ * Refuses a state folder of somebody else, or one in which others could exchange the vault. Files that a wrong user
+ * makes there would lock the right one out.
+ *
+ * @throws Failure STATE_FOREIGN, KEY_EXPOSED
+ */
+export async function requireOwnFolder(path: string): Promise<void> {
+  const found = await stat(path)
+  const agent = currentIdentity()
+  if (found.uid !== agent.uid) {
+    const fact = `${path} belongs to user ${found.uid}, and this process is user ${agent.uid}`
+    throw new Failure('STATE_FOREIGN', fact, { context: { path, owner: found.uid, user: agent.uid } })
+  }
+  refuseExposed(path, exposureOfKeyFolder(path, found))
+}
+
+/**
  * The text of a key of the vault, or undefined when there is none.
  *
  * @throws Failure KEY_EXPOSED    others can read it, with the command that mends it

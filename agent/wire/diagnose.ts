@@ -8,6 +8,7 @@ export type Phase = 'resolving' | 'connecting' | 'securing' | 'greeting' | 'open
 export interface Evidence {
   readonly endpoint: 'dps' | 'hub'
   readonly host: string
+  readonly port?: number
   readonly phase: Phase
   /** The first error of socket, TLS or MQTT as it came, before the SDK could rename it. */
   readonly error?: unknown
@@ -89,11 +90,25 @@ export function diagnose(evidence: Evidence): FailureCode {
 export function failureOf(evidence: Evidence): Failure {
   const raw = codeOf(evidence.error)
   const code = diagnose(evidence)
-  const detail = evidence.error instanceof Error ? evidence.error.message : wordOf(evidence)
+  const detail = evidence.error instanceof Error ? wordsOf(evidence.error, raw) : wordOf(evidence)
   return new Failure(code, `${evidence.host}: ${detail || String(raw)}`, {
     ...(evidence.error === undefined ? {} : { cause: evidence.error }),
-    context: { host: evidence.host, phase: evidence.phase, ...(raw === undefined ? {} : { raw }) },
+    context: {
+      host: evidence.host,
+      ...(evidence.port === undefined ? {} : { port: evidence.port }),
+      phase: evidence.phase,
+      ...(raw === undefined ? {} : { raw }),
+    },
   })
+}
+
+/**
+ * The message of an error, without what misleads: that of a CONNACK says "connection refused", as a closed port does, and
+ * Node adds advice for programmers behind a semicolon.
+ */
+function wordsOf(error: Error, raw: number | string | undefined): string {
+  if (typeof raw === 'number') return `answered CONNECT with return code ${raw}`
+  return error.message.split(';')[0] ?? error.message
 }
 
 /** A CONNACK return code (number), a code of Node or OpenSSL (text), or undefined. */

@@ -118,6 +118,7 @@ export function createWire(options: WireOptions): Wire {
   const evidence = (): Evidence => ({
     endpoint: options.endpoint,
     host: options.address.host,
+    port: options.address.port,
     phase,
     ...(error === undefined ? {} : { error }),
     // Nobody ended it and nothing failed: a timer of mqtt.js did, for CONNACK or for an unanswered ping.

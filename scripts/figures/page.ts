@@ -142,7 +142,7 @@ The package: ${mb(sizes.bundle)} of program, ${mb(sizes.runtime)} of runtime.
   forwarding with that window; the SDK program has so many loops of one at a time; the Python client sends batches of so many with
   ${code('asyncio.gather')}. The agent's programs for this are bundled and launched as the agent is. The stand-in, which is one thread of Node, takes part in
   every figure of messages/s; processor time per message is the client's alone.
-- **At rest**: connected, one message a minute, ${method.quietSeconds} s after the start has settled; memory at their end, processor time of all of them. The agent, started from its cache,
+- **At rest**: connected, one message a minute, ${method.quietSeconds} s after the start has settled; memory at their end, processor time of all of them. The program files are dropped from the page cache before, as after a boot: how the kernel read a file earlier moves RSS by a third. The agent, started from its cache,
   and the SDK program are subscribed to the twin; the tutorial's program is not. Private memory that is anonymous is what one more process costs; a program that
   runs once also has the pages of its own file to itself, although they can be dropped and read again.
 

@@ -4,7 +4,7 @@ import type { Cloud } from '../../test/cloud/cloud.ts'
 import { clients, programOf, sendingProgramOf } from './clients.ts'
 import type { Client, Device, Surroundings, Way } from './clients.ts'
 import type { Figure, Participant, Performance } from './figures.ts'
-import { measureRest, measureRuntime, measureSending, measureStart } from './measure.ts'
+import { forgetCached, measureRest, measureRuntime, measureSending, measureStart } from './measure.ts'
 import type { Start, Values } from './measure.ts'
 
 type Collected = Partial<Record<Participant, Partial<Record<Figure, number[]>>>>
@@ -64,6 +64,7 @@ async function runRound(
     const load = { body, seconds: method.sendingSeconds }
     keep(client, await measureSending(sendingProgramOf(client, device, around, load)))
   }
+  for (const file of [around.node, around.python, join(around.root, 'build/lib/node')]) await forgetCached(file)
   keep('runtime', await measureRuntime(around.node))
   // All at once: they do next to nothing, and none shares a program file with another.
   const rests = each.map(async ([client, device]) => {

@@ -89,6 +89,7 @@ hubs: ${hubs}; enrollment group: fleet-x509; HTTPS (WebSocket, service side): po
 export DPS_HOST=${cloud.dpsAddress}
 export DPS_ID_SCOPE=${cloud.idScope}
 export IOT_AGENT_CA_FILE=${cloud.caFile}
+export DEVICE_ID=press-07 IOT_AGENT_STATE_DIR=$HOME/press-07/state IOT_AGENT_RUNTIME_DIR=$HOME/press-07/run
 
 # for the service packages
 export DPS_SERVICE_CONNECTION_STRING='${cloud.connectionString(cloud.dps.host)}'
@@ -103,6 +104,7 @@ curl -s ${controlUrl}/events
 curl -s ${controlUrl}/faults/table
 curl -s -X PUT -d '{"twinAnswer":"429"}' ${controlUrl}/faults
 curl -s -X DELETE ${controlUrl}/faults
+curl -s -X PATCH -d '{"status":"disabled"}' ${controlUrl}/devices/press-07
 `
 }
 

@@ -67,7 +67,7 @@ test('every problem of the configuration is told at once, and the exit code is 7
     IOT_AGENT_LOG_LEVEL: 'chatty',
     CERT_PATH: '/nowhere/x.pem',
   }
-  for (const command of [['run'], ['status'], ['csr'], ['config', 'check']]) {
+  for (const command of [['run'], ['csr'], ['config', 'check']]) {
     const { status, stderr, stdout } = await runProgram(sourceProgram, command, variables)
     assert.equal(status, 78, command.join(' '))
     assert.equal(stdout, '')
@@ -93,6 +93,18 @@ for (const [what, content] of [
     assert.equal(await agent.ended, 78)
     assert.ok((await refusedLine(agent.journal, 'CONFIG_INVALID')).includes(path))
   })
+
+test('a running agent tells how it is to a shell that has nothing of its configuration', async () => {
+  await using device = await makeDevice(cloud, { registrationId: 'drop-15' })
+  const agent = device.start()
+  await agent.journal.heard('waiting for a certificate')
+  const { IOT_AGENT_RUNTIME_DIR = '', PATH = '' } = device.variables
+  const asked = await runProgram(sourceProgram, ['status', '--json'], { PATH, IOT_AGENT_RUNTIME_DIR })
+  assert.equal(asked.status, 1)
+  assert.equal((JSON.parse(asked.stdout) as { device: { registrationId: string } }).device.registrationId, 'drop-15')
+  const none = await runProgram(sourceProgram, ['status', '--json'], { PATH, IOT_AGENT_RUNTIME_DIR: '/nowhere' })
+  assert.equal(none.status, 5)
+})
 
 test('an authority file that is not there is told, and systemd may try again: its file system may be late', async () => {
   await using device = await makeDevice(cloud, {

@@ -51,7 +51,7 @@ test('problems are shown as one block each, with number, key, value, place and r
   ])
   assert.equal(
     text,
-    `The configuration has 2 problems:
+    `CONFIG_INVALID: the configuration has 2 problems:
 
 1. log.level
    problem:  No.

@@ -268,3 +268,10 @@ test('an ID that would lead out of the folder of the Python client is never look
   const loaded = loadConfig({ environment, folder: folder.path, pythonFolder: join(folder.path, 'certs') })
   assert.equal(onlyProblem(loaded).key, 'device.registrationId')
 })
+
+test('a variable of our prefix that nobody knows is a problem, with the one that was meant; others are not ours', () => {
+  const environment = { ...enough, IOT_AGENT_STATEDIR: '/x', SOME_AGENT_STATEDIR: '/x', IOT_AGENT_CONFIG_DIR: '' }
+  const problem = onlyProblem(loadConfig({ environment }))
+  assert.match(problem.problem, /IOT_AGENT_STATEDIR/)
+  assert.match(problem.remedy, /IOT_AGENT_STATE_DIR/)
+})

@@ -124,6 +124,12 @@ test('a device without hub, certificate and key says so', () => {
   assert.match(shown, /Key +none/)
 })
 
+test('a device that is not connected and has no failure yet says what is wrong with it', () => {
+  const connection: Status['connection'] = { state: 'disconnected', sinceMs: atMs, doing: 'awaitingCertificate' }
+  const shown = formatStatus({ ...good, connection, warnings: warningsOf('AWAITING_CERTIFICATE') }).join('\n')
+  assert.match(shown, /^Safe +no: text of AWAITING_CERTIFICATE/)
+})
+
 test('each warning stands with its next command, and at most 20 lines are shown', () => {
   const one = formatStatus({ ...good, warnings: warningsOf('CERTIFICATE_EXPIRES_SOON') })
   const at = one.findIndex((line) => line.includes('CERTIFICATE_EXPIRES_SOON: text of'))
