@@ -7,6 +7,7 @@ import { createFaults, faultTable } from './faults.ts'
 import type { LocalHub } from './hub/hub.ts'
 import { ServiceError } from './model.ts'
 import type { RecordedEvent } from './record.ts'
+import { applyConfiguration } from './service/configuration.ts'
 
 export interface Control extends AsyncDisposable {
   readonly url: string
@@ -54,6 +55,7 @@ const routes: readonly Route[] = [
   { method: 'PATCH', path: /^\/devices\/([^/]+)\/twin$/, answer: patchTwin },
   { method: 'POST', path: /^\/devices\/([^/]+)\/c2d$/, answer: sendC2d },
   { method: 'POST', path: /^\/devices\/([^/]+)\/methods\/([^/]+)$/, answer: callMethod },
+  { method: 'POST', path: /^\/configurations$/, answer: configure },
   { method: 'POST', path: /^\/sign$/, answer: sign },
 ]
 
@@ -178,6 +180,21 @@ function patchTwin(asked: Asked): Answer {
   const { tags, desired } = objectOf(asked.body)
   const patch = Object.fromEntries(Object.entries({ tags, desired }).filter(([, part]) => part !== undefined))
   return { json: hubOf(asked).patchTwin(deviceOf(asked), patch) }
+}
+
+/** `{targetCondition, desired}`: evaluated once, now, on every hub. */
+function configure(asked: Asked): Answer {
+  const { targetCondition, desired } = objectOf(asked.body)
+  if (typeof targetCondition !== 'string') throw new ServiceError(400000, 'targetCondition is a text')
+  const wanted = { targetCondition, desired: asObject(desired, 'desired') }
+  return { json: { targeted: asked.cloud.hubs.flatMap((hub) => applyConfiguration(hub, wanted)) } }
+}
+
+function asObject(value: unknown, name: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ServiceError(400000, `${name} is an object`)
+  }
+  return { ...value }
 }
 
 /** The body of the request is the message; parameters of the query are its properties. */

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 
+import { newIdentity } from '../cloud/hub/identity.ts'
 import { startCloud } from '../cloud/cloud.ts'
 import { startControl } from '../cloud/control.ts'
 import { faultTable } from '../cloud/faults.ts'
@@ -104,6 +105,23 @@ test('messages, methods, twin and status of a device go through the control door
   await client.closed
   assert.equal((await ask('DELETE', '/devices/edge-1')).status, 200)
   assert.equal(cloud.hub.has('edge-1'), false)
+})
+
+test('a configuration reaches the devices that its target condition names, and no others', async () => {
+  await using both = await startBoth()
+  const { cloud, ask } = both
+  for (const deviceId of ['wave-1', 'wave-2', 'wave-3']) cloud.hub.putIdentity(newIdentity(deviceId))
+  cloud.hub.patchTwin('wave-1', { tags: { wave: 'pilot' } })
+  cloud.hub.patchTwin('wave-3', { tags: { wave: 'pilot' }, desired: { kept: true } })
+  const configuration = { targetCondition: "tags.wave = 'pilot'", desired: { auth: { mode: 'x509' } } }
+  const applied = await ask('POST', '/configurations', JSON.stringify(configuration))
+  assert.deepEqual(applied.json(), { targeted: ['wave-1', 'wave-3'] })
+  assert.deepEqual(cloud.hub.twin('wave-1')?.desired, { auth: { mode: 'x509' } })
+  assert.deepEqual(cloud.hub.twin('wave-2')?.desired, {})
+  assert.deepEqual(cloud.hub.twin('wave-3')?.desired, { kept: true, auth: { mode: 'x509' } })
+  const unclear = JSON.stringify({ ...configuration, targetCondition: 'tags.wave LIKES pilot' })
+  assert.equal((await ask('POST', '/configurations', unclear)).status, 400)
+  assert.equal((await ask('POST', '/configurations', '{"targetCondition":"*"}')).status, 400)
 })
 
 test('a request is signed by the intermediate of the authority', async () => {
