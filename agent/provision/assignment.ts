@@ -36,6 +36,7 @@ export async function readAssignment(path: string, owner: AssignmentOwner, nowMs
   if (text instanceof Error) return { found: 'torn', reason: errorCode(text) ?? text.message, movedTo: undefined }
   const record = parseAssignment(text)
   if (record !== undefined) return { found: isOwnedBy(record, owner) ? 'ours' : 'foreign', record }
+  // Where it cannot be moved, it stays: the caller tells so, and the next registration replaces it.
   const movedTo = await setAside(path, nowMs).catch(() => undefined)
   return { found: 'torn', reason: 'not an assignment of version 1', movedTo }
 }
