@@ -1,18 +1,20 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { openAuth } from './auth.ts'
+import { openClockWatch } from './clock-watch.ts'
 import { exitCodes } from './commands/exit-codes.ts'
 import type { Config } from './config/paths.ts'
 import { HEALTH_TICK_MS, logHealth } from './connected.ts'
 import type { Attendance } from './connected.ts'
-import type { ControlRequest } from './control/protocol.ts'
+import { orderOf } from './control/order.ts'
 import { openControl } from './control/server.ts'
+import { openAudit } from './credential/audit.ts'
 import { inspectKey, requireOwnFolder } from './credential/private-file.ts'
+import type { AuthOrder, OrderAnswer, Rotation } from './credential/rotation-ports.ts'
 import { createFacts, statusOf } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
-import { openIdentity } from './identity.ts'
-import type { DeviceIdentity } from './identity.ts'
-import { keepConnected } from './link.ts'
+import { createMethods } from './methods/answer.ts'
 import { systemClock } from './system/clock.ts'
 import type { Clock } from './system/clock.ts'
 import { bounded } from './system/deadline.ts'
@@ -22,12 +24,13 @@ import type { Log } from './system/log.ts'
 import { createNotify } from './system/notify.ts'
 import type { Notify } from './system/notify.ts'
 import { exitOnTheUnexpected, stopOnSignals } from './system/stop.ts'
+import { createBell } from './telemetry/bell.ts'
 import { createBuffer, DEFAULT_BUFFER_BYTES } from './telemetry/buffer.ts'
 import type { Spool } from './telemetry/buffer.ts'
 import { createDeviceSource } from './telemetry/device-source.ts'
 import { createMetricsReader } from './telemetry/metrics/read.ts'
 import { createSchedule } from './telemetry/schedule.ts'
-import type { Schedule } from './telemetry/schedule.ts'
+import type { ClockTrustWatch } from './time/watch.ts'
 import { version } from './version.ts'
 
 /** The world of one agent; a test brings its own. */
@@ -37,6 +40,8 @@ export interface World {
   readonly random: () => number
   readonly log: Log
   readonly notify: Notify
+  /** Judges the clock; the machine's own when left out. */
+  readonly watchClock?: typeof openClockWatch
 }
 
 /** Time for everything to end after a signal, in milliseconds; systemd and operators are promised 2 s. */
@@ -68,7 +73,7 @@ export async function runAgent(config: Config): Promise<number> {
  * @throws Failure AGENT_ALREADY_RUNNING, KEY_EXPOSED, CONFIG_INVALID, STATE_UNWRITABLE and others that end a start
  */
 export async function liveAsAgent(config: Config, world: World, signal: AbortSignal): Promise<void> {
-  const { clock, log, notify } = world
+  const { clock, random, log, notify } = world
   const { registrationId } = config.device
   log.info('starting', { version, node: process.versions.node, registrationId, idScope: config.dps.idScope })
   const ca = await readAuthorities(config)
@@ -77,26 +82,60 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
 
   const facts = createFacts(clock.now())
   await using spool = openSpool(config, world, facts)
-  const schedule = createTelemetry(config, world, facts, spool)
+  const take = createTake(config, world, facts, spool)
+  const schedule = createSchedule({
+    clock,
+    intervalMs: config.telemetry.intervalSeconds * 1000,
+    take,
+    onFailure: (failure) => log.failure(failure, { event: 'a sample could not be taken' }),
+  })
   const surroundings = { config, spool, intervalMs: () => schedule.intervalMs() }
-  const attendance: Attendance = { ...world, config, facts, surroundings, schedule }
+  const onTrouble = (failure: Failure) => log.failure(failure)
+  const audit = await openAudit(config.paths.auditFile, clock, onTrouble)
+  const status = () => statusOf(facts, surroundings, clock.now())
+  const methods = createMethods({
+    ...{ clock, version, status, allowed: new Set<string>(config.methods.allowed), onFailure: onTrouble },
+    order: (order) => orderly(facts, order),
+    setLogLevel: (level) => log.setLevel(level),
+    audit: ({ payload, ...entry }) => void audit.append({ what: 'method', ...entry, ...payload }),
+  })
+  const attendance: Attendance = {
+    ...{ config, clock, random, log, notify, facts, surroundings, schedule, methods },
+    news: createBell(),
+  }
+  const watch = await (world.watchClock ?? openClockWatch)(attendance, ca)
+  facts.clock = () => watch.current()
+  facts.audit = () => ({ seq: audit.head().seq, head: audit.head().hash, intact: audit.intact })
   await using _control = await openControl({
     path: config.paths.controlSocket,
     clock,
     onFailure: (failure) => log.failure(failure, { event: 'control socket' }),
     answer(request) {
       logHealth(attendance)
-      return answer(request, () => statusOf(facts, surroundings, clock.now()))
+      return request.ask === 'status' ? status() : orderly(facts, orderOf(request))
     },
   })
-  const identity = await openIdentity(attendance)
+  const rotation = await openAuth(
+    {
+      ca,
+      audit,
+      watch,
+      sendSomething: () =>
+        void (spool.level().depth === 0 && take().catch((error: unknown) => onTrouble(asFailure(error)))),
+    },
+    attendance,
+  )
+
+  watch.onChange((now, before) => {
+    if (before.trust === 'wrong' && now.trust !== 'wrong') rotation.clockMended()
+  })
 
   const over = new AbortController()
   const stop = AbortSignal.any([signal, over.signal])
   const work: Promise<unknown>[] = []
   try {
     await untilStopped([unlessAborted(notify.ready('looking for a certificate'), signal)], signal)
-    if (!signal.aborted) work.push(...begin(identity, ca, attendance, stop))
+    if (!signal.aborted) work.push(...begin(rotation, watch, attendance, stop))
     await untilStopped(work, signal)
   } finally {
     log.info('stopping')
@@ -108,19 +147,26 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
 
 /** Everything that goes on at the same time from now on. */
 function begin(
-  identity: DeviceIdentity,
-  ca: string | undefined,
+  rotation: Rotation,
+  watch: ClockTrustWatch,
   attendance: Attendance,
   signal: AbortSignal,
 ): readonly Promise<unknown>[] {
-  const { clock, facts, notify } = attendance
+  const { clock, config, facts, notify } = attendance
+  const believed = watch.untilPlausible(config.clock.syncWaitSeconds * 1000, signal)
   return [
-    identity.each((turn, until) => keepConnected(turn, ca, attendance, until), signal),
-    // Samples begin with the first certificate: before it there is nobody to send them to, and none would be newer.
-    identity.first(signal).then(() => attendance.schedule.run(signal)),
+    watch.run(signal),
+    // A clock that is wrong is given time to find back: neither token nor certificate would be judged rightly before.
+    believed.then(() => rotation.run(signal)),
+    // Samples begin with the first credential: before it there is nobody to send them to, and none would be newer.
+    untilBorn(attendance, signal).then(() => attendance.schedule.run(signal)),
     notify.feedWatchdog(() => clock.monotonicMs() < facts.stepDueMs, signal),
     watchHealth(attendance, signal),
   ]
+}
+
+async function untilBorn({ facts, news }: Attendance, signal: AbortSignal): Promise<void> {
+  while (facts.rotation?.record().lifecycle.phase === 'newborn') await news.next(signal)
 }
 
 /**
@@ -177,23 +223,23 @@ function openSpool(config: Config, { clock, log }: World, facts: Facts): Spool {
   })
 }
 
-function createTelemetry(config: Config, { clock, log }: World, facts: Facts, spool: Spool): Schedule {
+/** Takes one sample and keeps it. */
+function createTake(config: Config, { clock }: World, facts: Facts, spool: Spool): () => Promise<void> {
   const take = createDeviceSource({
     read: createMetricsReader({ stateFolder: config.paths.stateDir, clock }),
     clock,
-    identity: () => ({ deviceId: facts.device?.deviceId ?? config.device.registrationId, authType: 'x509' }),
+    identity: () => ({
+      deviceId: facts.device?.deviceId ?? config.device.registrationId,
+      authType: facts.authType ?? config.auth.born,
+    }),
   })
-  return createSchedule({
-    clock,
-    intervalMs: config.telemetry.intervalSeconds * 1000,
-    take: async () => spool.append(await take()),
-    onFailure: (failure) => log.failure(failure, { event: 'a sample could not be taken' }),
-  })
+  return async () => spool.append(await take())
 }
 
-function answer(request: ControlRequest, status: () => unknown): unknown {
-  if (request.ask === 'status') return status()
-  throw new Failure('USAGE', `there is nothing to answer to ${request.ask}`)
+/** @throws Failure AUTH_BUSY before the agent knows where it stands */
+async function orderly({ rotation }: Facts, order: AuthOrder): Promise<OrderAnswer> {
+  if (rotation === undefined) throw new Failure('AUTH_BUSY', 'the agent is starting')
+  return rotation.order(order)
 }
 
 /** @throws Failure CONFIG_INVALID, CA_FILE_UNREADABLE */

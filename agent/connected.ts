@@ -2,7 +2,7 @@ import type { Config } from './config/paths.ts'
 import { judgeHealth, reportOf } from './facts.ts'
 import type { Facts, Surroundings } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
-import type { OutgoingMessage, Session, Twin, TwinDocument } from './hub/session.ts'
+import type { AnswerMethod, OutgoingMessage, Session, Twin, TwinDocument } from './hub/session.ts'
 import { backoffMs } from './system/backoff.ts'
 import type { Clock } from './system/clock.ts'
 import type { Log } from './system/log.ts'
@@ -13,6 +13,7 @@ import { forward } from './telemetry/forward.ts'
 import type { Sample } from './telemetry/sample.ts'
 import type { Schedule } from './telemetry/schedule.ts'
 import { readDesired } from './twin/desired.ts'
+import type { Desired } from './twin/desired.ts'
 import { difference } from './twin/difference.ts'
 import { isObject } from './twin/json.ts'
 import type { JsonObject } from './twin/json.ts'
@@ -30,12 +31,17 @@ export interface Attendance {
   readonly facts: Facts
   readonly surroundings: Surroundings
   readonly schedule: Schedule
+  /** Answers direct methods. */
+  readonly methods: AnswerMethod
+  /** Rings when there is something to report at once. */
+  readonly news: Bell
 }
 
 /** What one session is attended with. */
 export interface SessionParts extends Attendance {
-  /** Called when the twin was read, which proves the credential. */
+  /** Called when the twin was read, and at each acknowledgement: together they prove the credential. */
   readonly onTwinRead: () => void
+  readonly onAcknowledged: () => void
 }
 
 /** The newest desired part of one session, and the bell that rings when there is a newer one. */
@@ -79,6 +85,7 @@ export async function attend(
   const { clock, facts, log } = parts
   await Promise.all([
     followTwin(session, inbox, parts, signal),
+    serveMethods(session, parts, signal),
     forward(
       {
         spool: parts.surroundings.spool,
@@ -86,6 +93,7 @@ export async function attend(
         onAcknowledged: (sample) => {
           facts.acknowledged += 1
           facts.lastAcknowledgedAtMs = clock.now()
+          parts.onAcknowledged()
           log.debug('telemetry acknowledged', { messageId: sample.id, acknowledged: facts.acknowledged })
         },
         onRefused: (sample, failure) => log.failure(failure, { event: 'a sample was given up', messageId: sample.id }),
@@ -93,6 +101,12 @@ export async function attend(
       signal,
     ),
   ])
+}
+
+/** A session without direct methods works on. */
+async function serveMethods(session: Session, { methods, log }: Attendance, signal: AbortSignal): Promise<void> {
+  const failure = await session.serveMethods(methods).then(() => undefined, asFailure)
+  if (failure !== undefined && !signal.aborted) log.failure(failure, { event: 'direct methods are not served' })
 }
 
 function messageOf(sample: Sample): OutgoingMessage {
@@ -114,14 +128,17 @@ async function followTwin(
   if (inbox.newest() === undefined) inbox.put(twin.desired)
   for (;;) {
     const desired = inbox.newest()
+    const rings = parts.news.rings()
     if (desired !== undefined) follow(desired, parts)
     logHealth(parts)
-    const next = reportOf(parts.facts, parts.surroundings)
+    const next = reportOf(parts.facts, parts.surroundings, parts.clock.now())
     const failure = await reportDifference(session, known, next).catch(asFailure)
     signal.throwIfAborted()
     if (failure === undefined) known = next
     else parts.log.failure(failure, { event: 'the twin could not be changed' })
     failed = failure === undefined ? 0 : failed + 1
+    // What rang while the hub had the report is in the next one; after a failure everything waits for its time.
+    if (failure === undefined && parts.news.rings() !== rings) continue
     if (inbox.newest() === desired) await changeOrTick(inbox, known, parts, retryMs(failure, failed, parts), signal)
   }
 }
@@ -160,9 +177,13 @@ function retryMs(failure: Failure | undefined, failed: number, { random }: Atten
 }
 
 /** Applies what the cloud wishes and keeps the answers for the next report. */
-function follow(document: TwinDocument, { config, facts, log, schedule }: Attendance): void {
+function follow(document: TwinDocument, { config, clock, facts, log, schedule }: Attendance): void {
   const read = readDesired(document)
   if (!read.ok) return log.warn('the desired properties cannot be understood', { problems: read.problems })
+  const { version, wishes } = read.value
+  if (isAlike(facts.desired, read.value)) return
+  facts.desired = { ...read.value, readAtMs: clock.now() }
+  facts.rotation?.wish({ version, ...wishes.auth })
   const configured: Settings = { intervalSeconds: config.telemetry.intervalSeconds, logLevel: config.log.level }
   const current: Settings = { intervalSeconds: schedule.intervalMs() / 1000, logLevel: log.level() }
   const { actions, acknowledgements } = reconcile({ desired: read.value, configured, current })
@@ -172,6 +193,12 @@ function follow(document: TwinDocument, { config, facts, log, schedule }: Attend
     if (action.do === 'setInterval') schedule.setIntervalMs(action.seconds * 1000)
     else log.setLevel(action.level)
   }
+}
+
+/** On another hub the versions begin anew, so that the number alone does not tell. */
+function isAlike(before: Desired | undefined, { version, wishes, refusals }: Desired): boolean {
+  if (before?.version !== version) return false
+  return JSON.stringify([before.wishes, before.refusals]) === JSON.stringify([wishes, refusals])
 }
 
 /** Returns at a change of the desired part, at a tick with news, or when it is time to report again. */
@@ -186,7 +213,7 @@ async function changeOrTick(
     const before = inbox.newest()
     const either = new AbortController()
     const stop = AbortSignal.any([signal, either.signal])
-    const ends = [inbox.changed.next(stop), parts.clock.wait(retryInMs ?? HEALTH_TICK_MS, stop)]
+    const ends = [inbox.changed.next(stop), parts.news.next(stop), parts.clock.wait(retryInMs ?? HEALTH_TICK_MS, stop)]
     try {
       await Promise.race(ends)
     } finally {
@@ -196,7 +223,7 @@ async function changeOrTick(
     if (retryInMs !== undefined || inbox.newest() !== before) return
     logHealth(parts)
     const { facts, surroundings } = parts
-    if (isNews(known, reportOf(facts, surroundings), surroundings.spool.level().depth)) return
+    if (isNews(known, reportOf(facts, surroundings, parts.clock.now()), surroundings.spool.level().depth)) return
   }
 }
 

@@ -1,6 +1,13 @@
 import { release } from 'node:os'
 import type { Config } from './config/paths.ts'
-import type { ConnectionStatus, Status } from './control/status.ts'
+import { viewAuth } from './credential/auth-view.ts'
+import type { AuditView, AuthView } from './credential/auth-view.ts'
+import type { Lane } from './credential/credential-ref.ts'
+import { emptyMemory } from './credential/memory.ts'
+import { policyOf } from './policy.ts'
+import type { Rotation } from './credential/rotation-ports.ts'
+import type { ClockTrust } from './credential/policy.ts'
+import type { CertificateStatus, ConnectionStatus, Status } from './control/status.ts'
 import type { KeyInspection } from './credential/private-file.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Failure } from './failure.ts'
@@ -8,6 +15,7 @@ import { track } from './health/tracker.ts'
 import type { Tracked, Warning } from './health/tracker.ts'
 import { findWarnings } from './health/warnings.ts'
 import type { Spool } from './telemetry/buffer.ts'
+import type { Desired } from './twin/desired.ts'
 import type { Acknowledgement } from './twin/reconcile.ts'
 import { buildReported } from './twin/reported.ts'
 import type { JsonObject } from './twin/json.ts'
@@ -31,7 +39,16 @@ export interface Facts {
   readonly startedAtMs: number
   connection: Connection
   device: { readonly deviceId: string; readonly assignedHub: string } | undefined
+  /** The certificate that the device proves itself with; undefined on SAS, and before the first. */
   credential: X509Credential | undefined
+  /** How the last session was opened. */
+  authType: Lane | undefined
+  /** Undefined until the agent knows where it stands with its credentials. */
+  rotation: Rotation | undefined
+  /** What the twin wishes; undefined until it was read. */
+  desired: (Desired & { readonly readAtMs: number }) | undefined
+  clock: () => ClockView
+  audit: () => AuditView | undefined
   /** What protects the key, as found at the last look. */
   key: KeyInspection | undefined
   /** Monotonic instant by which the supervision has promised its next step; the watchdog is fed until then. */
@@ -44,12 +61,24 @@ export interface Facts {
   warnings: readonly Warning[]
 }
 
+/** How far the clock may be believed. */
+export interface ClockView {
+  readonly trust: ClockTrust
+  /** The time of a server minus ours. */
+  readonly skewMs?: number | undefined
+}
+
 export function createFacts(nowMs: number): Facts {
   return {
     startedAtMs: nowMs,
     connection: { state: 'disconnected', sinceMs: nowMs, doing: 'starting' },
     device: undefined,
     credential: undefined,
+    authType: undefined,
+    rotation: undefined,
+    desired: undefined,
+    clock: () => ({ trust: 'plausible' }),
+    audit: () => undefined,
     key: undefined,
     stepDueMs: Number.POSITIVE_INFINITY,
     awaitingSinceMs: undefined,
@@ -69,7 +98,7 @@ export interface Surroundings {
 }
 
 /** Judges the facts anew; what was raised or cleared comes back for the log. */
-export function judgeHealth(facts: Facts, { spool }: Surroundings, nowMs: number): Tracked {
+export function judgeHealth(facts: Facts, { config, spool }: Surroundings, nowMs: number): Tracked {
   const { connection, credential, key, awaitingSinceMs, lastDroppedAtMs } = facts
   const count = droppedSamples(spool)
   const tracked = track(
@@ -96,7 +125,10 @@ export function judgeHealth(facts: Facts, { spool }: Surroundings, nowMs: number
           key: { ...key, path: credential.keyFile, legacy: credential.origin === 'files' },
         }),
       ...(lastDroppedAtMs !== undefined && { dropped: { count, lastMs: lastDroppedAtMs } }),
-      refusedDesired: facts.acknowledgements.filter((answer) => answer.ac !== 200).map((answer) => answer.key),
+      auth: authViewOf(facts, config, nowMs),
+      wished: facts.desired && (facts.desired.wishes.auth ?? {}),
+      clock: clockOf(facts),
+      refusedDesired: facts.desired?.refusals.map(({ key }) => key) ?? [],
     }),
     nowMs,
   )
@@ -115,12 +147,14 @@ export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundin
     device: { registrationId: config.device.registrationId, idScope: config.dps.idScope, ...facts.device },
     connection: connectionStatus(facts.connection),
     auth: {
-      ...authOf(facts),
+      ...authViewOf(facts, config, nowMs),
+      ...certificateOf(facts),
       ...(credential &&
         key && {
           key: { path: credential.keyFile, mode: octal(key.mode), kind: credential.facts.keyKind },
         }),
     },
+    clock: clockOf(facts),
     telemetry: {
       intervalSeconds: intervalMs() / 1000,
       acknowledged: facts.acknowledged,
@@ -134,10 +168,10 @@ export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundin
 }
 
 /** The reported part of the device twin. */
-export function reportOf(facts: Facts, { spool }: Surroundings): JsonObject {
+export function reportOf(facts: Facts, { config, spool }: Surroundings, nowMs: number): JsonObject {
   const { depth, bytes } = spool.level()
   return buildReported({
-    auth: authOf(facts),
+    auth: { view: authViewOf(facts, config, nowMs), ...certificateOf(facts), desired: facts.desired },
     agent: {
       version,
       runtime: `node ${process.versions.node}`,
@@ -145,19 +179,39 @@ export function reportOf(facts: Facts, { spool }: Surroundings): JsonObject {
       os: `${process.platform} ${release()}`,
       startedAtMs: facts.startedAtMs,
     },
+    clock: clockOf(facts),
     outbox: { depth, bytes, dropped: droppedSamples(spool) },
     warnings: facts.warnings,
     acknowledgements: facts.acknowledgements,
   })
 }
 
-function authOf({
-  credential,
-  awaitingSinceMs,
-}: Facts): Pick<Status['auth'], 'mode' | 'lane' | 'state' | 'certificate'> {
-  const state = awaitingSinceMs === undefined ? 'active' : 'awaitingCertificate'
+/** How the device stands with its credentials. */
+export function authViewOf(facts: Facts, config: Config, nowMs: number): AuthView {
+  const { rotation, awaitingSinceMs } = facts
+  const { keyFile, connectionStringFile } = config.auth.sas
+  const from = connectionStringFile ?? keyFile
+  return viewAuth({
+    nowMs,
+    record: rotation?.record() ?? { lifecycle: { phase: 'newborn' }, memory: emptyMemory },
+    policy: policyOf(config),
+    sas: rotation?.inventory().sas ?? 'absent',
+    ...(from !== undefined && { sasSecret: { from, direct: connectionStringFile !== undefined } }),
+    awaitingSinceMs,
+    waiting: rotation?.waiting(),
+    audit: facts.audit(),
+  })
+}
+
+function certificateOf({ credential }: Facts): { readonly certificate?: CertificateStatus } {
   const issuedBy = credential?.origin === 'files' ? 'file' : 'folder'
-  return { mode: 'x509', lane: 'x509', state, ...(credential && { certificate: { ...credential.facts, issuedBy } }) }
+  return credential === undefined ? {} : { certificate: { ...credential.facts, issuedBy } }
+}
+
+function clockOf(facts: Facts): { readonly trust: ClockTrust; readonly skewSeconds?: number } {
+  const { trust, skewMs } = facts.clock()
+  // Measured as a server's time minus ours; told as how far ours is ahead.
+  return { trust, ...(skewMs !== undefined && { skewSeconds: -Math.round(skewMs / 1000) || 0 }) }
 }
 
 function connectionStatus(connection: Connection): ConnectionStatus {

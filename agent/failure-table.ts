@@ -1,3 +1,5 @@
+import { authFailures } from './auth-failures.ts'
+
 /**
  * What the caller does next: `transient` try later, `refused` stop trying this, `invalid` reject the input,
  * `broken` an invariant of ours does not hold.
@@ -18,6 +20,8 @@ export interface FailureEntry {
  * A code is never renamed or reused: dashboards and scripts know it.
  */
 export const failureTable = {
+  ...authFailures,
+
   CONFIG_INVALID: {
     kind: 'invalid',
     meaning: 'The configuration has problems; all of them are listed.',

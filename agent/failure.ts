@@ -1,5 +1,5 @@
 import { failureTable } from './failure-table.ts'
-import type { FailureKind } from './failure-table.ts'
+import type { FailureEntry, FailureKind } from './failure-table.ts'
 
 export type { FailureEntry, FailureKind } from './failure-table.ts'
 
@@ -34,6 +34,11 @@ export class Failure extends Error {
   get advice(): string {
     return fill(failureTable[this.code].advice, this.context)
   }
+}
+
+/** The row of a code that came from elsewhere; undefined when it is none of this table. */
+export function entryOf(code: string): FailureEntry | undefined {
+  return Object.hasOwn(failureTable, code) ? failureTable[code as FailureCode] : undefined
 }
 
 /**

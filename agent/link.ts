@@ -1,12 +1,16 @@
 import { attend, createDesiredInbox } from './connected.ts'
 import type { Attendance, DesiredInbox } from './connected.ts'
+import type { LinkEvents, LinkStart } from './credential/rotation-ports.ts'
+import { inspectKey } from './credential/private-file.ts'
 import type { Connection } from './facts.ts'
 import { Failure } from './failure.ts'
 import { openSession } from './hub/session.ts'
 import type { Session, SessionOptions } from './hub/session.ts'
 import { supervise } from './hub/supervise.ts'
 import type { Assigned, LinkState } from './hub/supervise.ts'
-import type { Turn } from './identity.ts'
+import { presentedRef, wireCredentialOf } from './loaded.ts'
+import type { Loaded } from './loaded.ts'
+import { MODEL_ID } from './twin/model.ts'
 import { readAssignment, saveAssignment } from './provision/assignment.ts'
 import { register } from './provision/dps.ts'
 import { version } from './version.ts'
@@ -24,28 +28,42 @@ interface Linked extends AsyncDisposable {
   readonly ended: Session['ended']
 }
 
+export interface LinkOptions {
+  readonly loaded: Loaded
+  readonly start: LinkStart
+  /** PEM of the only roots to trust for servers; those of the runtime when undefined. */
+  readonly ca: string | undefined
+  readonly events: LinkEvents
+}
+
 /**
  * Keeps the device connected with one credential until `signal` aborts: joins supervision to DPS, hub and cache.
  *
- * @param ca PEM of the only roots to trust for servers; those of the runtime when left out
+ * @throws Failure KEY_UNREADABLE when the key cannot even be looked at
  */
-export function keepConnected(
-  { credential, trial }: Turn,
-  ca: string | undefined,
+export async function keepConnected(
+  { loaded, start, ca, events }: LinkOptions,
   parts: Attendance,
   signal: AbortSignal,
 ): Promise<void> {
   const { config, clock, facts, random, log } = parts
-  const { assignmentFile } = config.paths
+  const assignmentFile = loaded.ref.lane === 'sas' ? config.paths.sasAssignmentFile : config.paths.assignmentFile
   const { registrationId } = config.device
   const owner = { dpsHost: config.dps.host, idScope: config.dps.idScope, registrationId }
-  const certificate = { chainPem: credential.chainPem, keyPem: credential.keyPem }
+  const credential = wireCredentialOf(loaded)
   const trust = ca === undefined ? {} : { ca }
-  return supervise<Assigned, Linked>(
+  // A candidate at DPS is not what the device is connected with: until it is assigned, the old session is shown.
+  let isShown = start !== 'registerOnly'
+  if (isShown) await use(loaded, parts)
+
+  await supervise<Assigned, Linked>(
     {
       clock,
       random,
+      start,
+      gate: (until) => events.gate(until),
       async loadAssignment() {
+        if ('sas' in loaded && loaded.sas.kind === 'direct') return assignedBy(loaded.sas)
         const cached = await readAssignment(assignmentFile, owner, clock.now())
         if (cached.found === 'torn') {
           const { reason, movedTo = 'still in place' } = cached
@@ -53,15 +71,25 @@ export function keepConnected(
         }
         if (cached.found !== 'ours') return undefined
         const { assignedHub, deviceId } = cached.record
-        facts.device = { assignedHub, deviceId }
+        if (isShown) facts.device = { assignedHub, deviceId }
         return cached.record
       },
-      saveAssignment(assignment) {
+      async saveAssignment(assignment) {
+        if ('sas' in loaded && loaded.sas.kind === 'direct') return
         log.info('DPS assigned the device', { assignedHub: assignment.assignedHub, deviceId: assignment.deviceId })
-        return saveAssignment(assignmentFile, owner, assignment, clock.now())
+        await saveAssignment(assignmentFile, owner, assignment, clock.now())
       },
-      register: (until) =>
-        register({ ...owner, ...trust, host: owner.dpsHost, certificate, deadlineMs: REGISTRATION_MS, clock }, until),
+      async register(until) {
+        if ('sas' in loaded && loaded.sas.kind === 'direct') return assignedBy(loaded.sas)
+        const request = { ...owner, ...trust, host: owner.dpsHost, credential, deadlineMs: REGISTRATION_MS, clock }
+        return register(request, until)
+      },
+      async onRegistered() {
+        await events.registered()
+        if (isShown || signal.aborted) return
+        isShown = true
+        await use(loaded, parts)
+      },
       async open({ assignedHub, deviceId }, until) {
         const inbox = createDesiredInbox()
         const { keepAliveSeconds } = config.hub
@@ -69,32 +97,53 @@ export function keepConnected(
         const onDesired: SessionOptions['onDesired'] = (desired) => inbox.put(desired)
         const session = await openSession(
           {
-            host: assignedHub,
-            deviceId,
-            certificate,
-            ...trust,
-            keepAliveSeconds,
-            clock,
-            random,
-            productInfo,
-            onDesired,
+            ...{ host: assignedHub, deviceId, credential, ...trust, keepAliveSeconds },
+            ...{ clock, random, productInfo, modelId: MODEL_ID, onDesired },
             onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
           },
           until,
         )
+        events.connected(presentedRef(loaded, session.presented))
         const close = () => session[Symbol.asyncDispose]()
         return { session, inbox, ended: session.ended, [Symbol.asyncDispose]: close }
       },
-      onSession: ({ session, inbox }, until) => attend(session, inbox, { ...parts, onTwinRead: trial.proved }, until),
+      onSession: ({ session, inbox }, until) =>
+        attend(
+          session,
+          inbox,
+          { ...parts, onTwinRead: () => events.twinRead(), onAcknowledged: () => events.acknowledged() },
+          until,
+        ),
       onState(state) {
+        if (!isShown) return showCandidate(state, parts)
         facts.stepDueMs = clock.monotonicMs() + longestMs(state)
-        showState(state, parts)
-        if (state.phase === 'waiting' && state.failure?.kind === 'refused') trial.refused()
+        showState(state, loaded, parts)
       },
+      onFailed: (failure) => events.failed(failure),
+      onRenewed: ({ message }) => log.info('the session goes on with a new token', { reason: message }),
       onTrouble: (failure) => log.failure(failure),
     },
     signal,
   )
+}
+
+function assignedBy({ hub, deviceId }: { readonly hub: string; readonly deviceId: string }): Assigned {
+  return { assignedHub: hub, deviceId }
+}
+
+/** From now on this is the credential that the device shows. */
+async function use(loaded: Loaded, { facts, log }: Attendance): Promise<void> {
+  if ('sas' in loaded) {
+    facts.credential = undefined
+    facts.key = undefined
+    log.info('using SAS', { path: loaded.sas.path, kind: loaded.sas.kind })
+    return
+  }
+  facts.key = await inspectKey(loaded.x509)
+  facts.credential = loaded.x509
+  const { keyFile, origin, facts: certificate } = loaded.x509
+  const { thumbprintSha256, notAfter } = certificate
+  log.info('using certificate', { thumbprintSha256, notAfter, keyFile, origin })
 }
 
 /** How long a state may last at most; one that lasts longer is stuck, and systemd is to start the agent anew. */
@@ -112,26 +161,35 @@ function longestMs(state: LinkState): number {
   }
 }
 
+function showCandidate(state: LinkState, { config, log }: Attendance): void {
+  if (state.phase === 'registering') log.info('registering the candidate with DPS', { dpsHost: config.dps.host })
+  if (state.phase !== 'waiting' || state.failure === undefined) return
+  const { next, nextAttemptInMs, failure } = state
+  log.failure(failure, { event: 'the candidate is not registered', next, nextAttemptInMs })
+}
+
 /** Takes the state of the link into the facts, the log and systemd's view. */
-function showState(state: LinkState, { config, facts, clock, log, notify }: Attendance): void {
+function showState(state: LinkState, loaded: Loaded, { config, facts, clock, log, notify }: Attendance): void {
   facts.connection = connectionOf(state, facts.connection, clock.now())
+  const authType = loaded.ref.lane
   switch (state.phase) {
     case 'registering':
-      log.info('registering with DPS', { dpsHost: config.dps.host, attempt: state.attempt })
+      log.info('registering with DPS', { dpsHost: config.dps.host, attempt: state.attempt, authType })
       break
     case 'connecting':
-      log.info('connecting', { assignedHub: state.assignedHub, attempt: state.attempt })
+      log.info('connecting', { assignedHub: state.assignedHub, attempt: state.attempt, authType })
       break
     case 'connected': {
       const { assignedHub, deviceId } = state
       facts.device = { assignedHub, deviceId }
-      log.info('connected', { assignedHub, deviceId, authType: 'x509' })
-      tell(notify.status(`connected to ${assignedHub} as ${deviceId} by X.509`))
+      facts.authType = authType
+      log.info('connected', { assignedHub, deviceId, authType })
+      tell(notify.status(`connected to ${assignedHub} as ${deviceId} by ${authType === 'sas' ? 'SAS' : 'X.509'}`))
       break
     }
     case 'waiting': {
       const { next, nextAttemptInMs, failure } = state
-      if (failure !== undefined) log.failure(failure, { event: 'not connected', next, nextAttemptInMs })
+      if (failure !== undefined) log.failure(failure, { event: 'not connected', next, nextAttemptInMs, authType })
       tell(
         notify.status(
           `not connected (${failure?.code ?? 'starting'}); next: ${next} in ${Math.round(nextAttemptInMs / 1000)} s`,
@@ -147,7 +205,6 @@ function showState(state: LinkState, { config, facts, clock, log, notify }: Atte
     said.catch((error: unknown) => log.warn('systemd was not told', { error: String(error) }))
   }
 }
-
 /** What the status shows; the time since which there is no connection outlives the attempts. */
 function connectionOf(state: LinkState, before: Connection, nowMs: number): Connection {
   if (state.phase === 'connected') return { state: 'connected', sinceMs: state.sinceMs }

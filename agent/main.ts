@@ -1,10 +1,11 @@
-import { Command, CommanderError } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
 import { loadConfig } from './config/load.ts'
 import { likelyControlSocket, providedPair } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
 import { formatProblems } from './config/problems.ts'
 import { exitCodes } from './commands/exit-codes.ts'
 import type { CommandEnvironment, CredentialSettings } from './commands/credential-command.ts'
+import type { AuthOrder } from './credential/rotation-ports.ts'
 import { asFailure } from './failure.ts'
 import { actAsOwner } from './system/act-as-owner.ts'
 import { systemClock } from './system/clock.ts'
@@ -26,7 +27,11 @@ interface Given {
   readonly json?: true
   readonly doc?: true
   readonly out?: string
+  readonly rehearse?: true
+  readonly wait?: true
 }
+
+const REHEARSE = ['--rehearse', 'say what would happen, and change nothing'] as const
 
 type Action = (...given: never[]) => number | Promise<number>
 
@@ -41,6 +46,12 @@ add(program, 'run', 'run the agent; systemd does this', run)
 add(program, 'status', 'is this device safe? connected with what, until when, and what is wrong', status).option(
   '--json',
 )
+add(program, 'auth', 'prove by key or certificate who this is; without proof all stays as it was', auth)
+  .addArgument(new Argument('<sas|x509>', 'symmetric key or certificate').choices(['sas', 'x509']))
+  .option(...REHEARSE)
+  .addOption(new Option('--wait', 'stay until it has ended, at most 10 minutes').conflicts('rehearse'))
+add(program, 'renew', 'make a new key and ask for a certificate for it', renew).option(...REHEARSE)
+add(program, 'reprovision', 'register with DPS again, with the credential in use', reprovision).option(...REHEARSE)
 add(program, 'csr', 'print the certificate request; the key is made here and stays here', csr).option('--out <file>')
 add(program, 'install-certificate <file>', 'check and install the chain made of the request; - is stdin', install)
 add(program, 'version', 'version of the agent and of its runtime', showVersion)
@@ -100,12 +111,35 @@ function run(): Promise<number> {
 }
 
 /** Works without a configuration as well: the agent that runs has one, and a broken file must not hide how it is. */
+function controlSocket(): string {
+  const loaded = loadConfig(sources)
+  if (loaded.ok) return loaded.value.paths.controlSocket
+  const socket = likelyControlSocket(process.env)
+  io.stderr(`The configuration as seen from here is invalid (config check); asking at ${socket}.\n`)
+  return socket
+}
+
 async function status({ json }: Given): Promise<number> {
   const { runStatus } = await import('./commands/status.ts')
-  const loaded = loadConfig(sources)
-  const socket = loaded.ok ? loaded.value.paths.controlSocket : likelyControlSocket(process.env)
-  if (!loaded.ok) io.stderr(`The configuration as seen from here is invalid (config check); asking at ${socket}.\n`)
-  return runStatus(io, { socket, clock: systemClock, json: json === true })
+  return runStatus(io, { socket: controlSocket(), clock: systemClock, json: json === true })
+}
+
+async function order(order: AuthOrder['order'], { rehearse, wait }: Given): Promise<number> {
+  const { runOrder } = await import('./commands/order.ts')
+  const options = { order, rehearse: rehearse === true, wait: wait === true }
+  return runOrder(io, { socket: controlSocket(), clock: systemClock, ...options })
+}
+
+function auth(mode: 'sas' | 'x509', given: Given): Promise<number> {
+  return order(mode, given)
+}
+
+function renew(given: Given): Promise<number> {
+  return order('renew', given)
+}
+
+function reprovision(given: Given): Promise<number> {
+  return order('reprovision', given)
 }
 
 function csr({ out }: Given): Promise<number> {

@@ -1,6 +1,7 @@
 import { loadConfig } from '../config/load.ts'
 import type { Loaded, LoadOptions } from '../config/load.ts'
 import { formatProblems } from '../config/problems.ts'
+import { NO_METHOD } from '../config/methods.ts'
 import type { Problem } from '../config/problems.ts'
 import { configSchema } from '../config/schema.ts'
 import { describeKeys, describeTables } from '../config/setting.ts'
@@ -61,10 +62,15 @@ interface ListRow {
 type Good = Extract<Loaded, { ok: true }>
 
 function listRow(info: KeyInfo, loaded: Good): ListRow {
-  const value = valueAt(loaded.value, info.key)
+  const value = asWritten(valueAt(loaded.value, info.key))
   const origin =
     loaded.origins[info.key] ?? (value === undefined ? 'not set: ' : 'follows ') + (info.otherwise ?? 'no default')
   return { key: info.key, value: veil(info, value) ?? null, origin }
+}
+
+/** A list as its key takes it. */
+function asWritten(value: unknown): unknown {
+  return Array.isArray(value) ? value.join(' ') || NO_METHOD : value
 }
 
 function showRow(row: ListRow): string {

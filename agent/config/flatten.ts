@@ -66,7 +66,9 @@ function unknownKey(key: string, keys: readonly KeyInfo[], origin: Origin): Prob
   const remedy =
     meant === undefined
       ? 'Remove it. Every key: iot-device-agent config list --doc'
-      : `Did you mean ${meant.key}? Write it as: [${meant.table}] ${meant.name} = …`
+      : [`Did you mean ${meant.key}? Write it as: [${meant.table}] ${meant.name} = …`, meant.caution]
+          .filter((sentence) => sentence !== undefined)
+          .join('. ')
   return { key, value: undefined, problem: 'This key is unknown.', remedy, origin }
 }
 

@@ -69,8 +69,14 @@ function wrongValue(info: KeyInfo, found: Found | undefined): Problem {
   const { value, origin } = found
   const fits = typeof value === info.type || origin.startsWith('environment ')
   const problem = fits ? `This is not ${info.rule}.` : `Expected ${info.rule}, got ${kindOf(value)}.`
-  const shown = info.secret === true ? undefined : showValue(value)
-  return { key: info.key, value: shown, problem, remedy: howTo(info, origin), origin }
+  const shown = info.secret === true || info.caution !== undefined ? undefined : showValue(value)
+  return { key: info.key, value: shown, problem, remedy: info.caution ?? howTo(info, origin), origin }
+}
+
+/** What a rule finds wrong about a key, with the sound value that stands there, if one does. */
+export function problemAt(found: Findings, key: string, text: Pick<Problem, 'problem' | 'remedy'>): Problem {
+  const written = found.get(key)
+  return { key, value: written === undefined ? undefined : showValue(written.value), origin: written?.origin, ...text }
 }
 
 /** How to write a key that would be right; where it was written already, in the words of that place. */

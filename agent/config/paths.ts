@@ -1,4 +1,7 @@
 import { join } from 'node:path'
+import { parseInstant } from './instant.ts'
+import { allowedMethods } from './methods.ts'
+import type { MethodName } from './methods.ts'
 import { DEFAULT_RUNTIME_DIR } from './schema.ts'
 import type { Settings } from './schema.ts'
 
@@ -10,13 +13,27 @@ export interface Paths {
   readonly requestsDir: string
   /** Where the folder issuer looks for the signed chain. */
   readonly issuedDir: string
-  /** The hub that DPS assigned last. */
+  /** The hub that DPS assigned last, to the certificate and to the symmetric key. */
   readonly assignmentFile: string
+  readonly sasAssignmentFile: string
+  /** What was done about the credentials, one line each. */
+  readonly auditFile: string
+  /** The last time that was believed. */
+  readonly clockFile: string
   readonly controlSocket: string
 }
 
 /** The whole configuration as the program sees it: what was written, defaults, and what follows from both. */
-export interface Config extends Omit<Settings, 'issuer' | 'paths'> {
+export interface Config extends Omit<Settings, 'auth' | 'clock' | 'issuer' | 'methods' | 'paths'> {
+  readonly auth: Omit<Settings['auth'], 'fallback'> & {
+    /** Lane of a device that has no history yet. */
+    readonly born: 'sas' | 'x509'
+    /** `untilMs` is wall time; undefined when no end is written. */
+    readonly fallback: Settings['auth']['fallback'] & { readonly untilMs: number | undefined }
+  }
+  /** `skewSource` is `host:port`, or `off`. */
+  readonly clock: Settings['clock'] & { readonly skewSource: string }
+  readonly methods: { readonly allowed: readonly MethodName[] }
   readonly issuer: Settings['issuer'] & { readonly folder: string }
   readonly paths: Paths
 }
@@ -27,6 +44,9 @@ export function deriveConfig(settings: Settings): Config {
   const folder = settings.issuer.folder ?? stateDir
   return {
     ...settings,
+    auth: deriveAuth(settings.auth),
+    clock: { ...settings.clock, skewSource: skewSourceOf(settings) },
+    methods: { allowed: allowedMethods(settings.methods.allowed) },
     issuer: { ...settings.issuer, folder },
     paths: {
       stateDir,
@@ -34,9 +54,32 @@ export function deriveConfig(settings: Settings): Config {
       requestsDir: join(folder, 'requests'),
       issuedDir: join(folder, 'issued'),
       assignmentFile: join(stateDir, 'assignment.json'),
+      sasAssignmentFile: join(stateDir, 'assignment-sas.json'),
+      auditFile: join(stateDir, 'audit.ndjson'),
+      clockFile: join(stateDir, 'clock'),
       controlSocket: join(runtimeDir, 'control.sock'),
     },
   }
+}
+
+function deriveAuth(auth: Settings['auth']): Config['auth'] {
+  const { keyFile, connectionStringFile } = auth.sas
+  const hasSas = keyFile !== undefined || connectionStringFile !== undefined
+  const { until } = auth.fallback
+  return {
+    ...auth,
+    born: auth.mode ?? (hasSas ? 'sas' : 'x509'),
+    fallback: { ...auth.fallback, untilMs: until === undefined ? undefined : parseInstant(until) },
+  }
+}
+
+/** HTTPS, where nothing else is written. */
+const HTTPS_PORT = 443
+
+/** The port of `dps.host` is that of MQTT, so it is not taken over. */
+function skewSourceOf({ clock, dps }: Settings): string {
+  const source = clock.skewSource ?? dps.host.replace(/:\d+$/, '')
+  return source === 'off' || source.includes(':') ? source : `${source}:${HTTPS_PORT}`
 }
 
 /** Where a running agent can be asked when the configuration is of no use: a shell may lack what the service has. */

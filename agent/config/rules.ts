@@ -1,6 +1,7 @@
-import type { Findings, Rule } from './judge.ts'
-import type { Problem } from './problems.ts'
-import { showValue } from './show.ts'
+import { authRules } from './rules-auth.ts'
+import { problemAt } from './judge.ts'
+import type { Rule } from './judge.ts'
+import { methodsExist } from './rules-methods.ts'
 
 /** What DPS, the hub and a subject CN all take, whatever their reading of case. */
 const portableId = /^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$/
@@ -34,7 +35,7 @@ const registrationIdFollowsRule: Rule = (values, found) => {
   if ((rule === 'azure' ? azureId : portableId).test(id)) return []
   const widened = rule === 'portable' && azureId.test(id)
   return [
-    about(found, 'device.registrationId', {
+    problemAt(found, 'device.registrationId', {
       problem: widened
         ? `It has ${oddPart(id)}, which idRule "portable" does not allow.`
         : 'DPS or X.509 does not take this as a registration ID.',
@@ -54,7 +55,7 @@ const pairIsComplete: Rule = (values, found) => {
   const example = typeof id === 'string' && isRegistrationId(id) ? pythonPair(id)[key] : pythonPair('press-07')[key]
   const variable = key === 'auth.x509.keyFile' ? 'KEY_PATH' : 'CERT_PATH'
   return [
-    about(found, key, {
+    problemAt(found, key, {
       problem: `It is missing beside ${present}: a certificate and its key come together.`,
       remedy: `Set it too, for example ${variable}=${example}, or remove ${present}: then the agent makes its own key.`,
     }),
@@ -62,12 +63,7 @@ const pairIsComplete: Rule = (values, found) => {
 }
 
 /** The rules that need more than one key. */
-export const configRules: readonly Rule[] = [registrationIdFollowsRule, pairIsComplete]
-
-function about(found: Findings, key: string, text: Pick<Problem, 'problem' | 'remedy'>): Problem {
-  const written = found.get(key)
-  return { key, value: written === undefined ? undefined : showValue(written.value), origin: written?.origin, ...text }
-}
+export const configRules: readonly Rule[] = [registrationIdFollowsRule, pairIsComplete, ...authRules, methodsExist]
 
 /** What the wider rule of Azure lets through and the portable one does not. */
 function oddPart(id: string): string {

@@ -1,7 +1,19 @@
 import { exactOptional, object, optional } from 'valibot'
 import type { InferOutput } from 'valibot'
+import { methodNames, NO_METHOD } from './methods.ts'
+import { auth } from './schema-auth.ts'
 import { setting, table } from './setting.ts'
-import { absolutePath, hostAndPort, idScope, oneOf, registrationId, socketFolder, wholeNumber } from './values.ts'
+import {
+  absolutePath,
+  hostAndPort,
+  idScope,
+  oneOf,
+  registrationId,
+  skewSource,
+  socketFolder,
+  wholeNumber,
+  wordList,
+} from './values.ts'
 
 const device = table('Who this device is.', {
   registrationId: setting(registrationId(), {
@@ -38,36 +50,6 @@ const dps = table('Where this device registers.', {
     example: '0ne00ABCDEF',
     aliases: ['scopeId', 'scope'],
   }),
-})
-
-const x509 = table('The certificate that this device shows to DPS and to the hub.', {
-  certificateFile: exactOptional(
-    setting(absolutePath(), {
-      description:
-        'PEM chain of a certificate that was made elsewhere, leaf first. Together with keyFile, or not at all: without both the agent makes its own key.',
-      environment: 'CERT_PATH',
-      example: '/etc/iot-certs/press-07.pem',
-      otherwise: 'the key and certificate in the state folder',
-      aliases: ['certFile', 'certificate', 'cert'],
-    }),
-  ),
-  keyFile: exactOptional(
-    setting(absolutePath(), {
-      description: 'PEM private key of certificateFile, readable by the agent only.',
-      environment: 'KEY_PATH',
-      example: '/etc/iot-certs/press-07.key',
-      otherwise: 'the key and certificate in the state folder',
-      aliases: ['key', 'privateKey', 'privateKeyFile'],
-    }),
-  ),
-  keyType: optional(
-    setting(oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'), {
-      description:
-        'The key that the agent makes. Making an RSA key takes far longer than making an EC key, most of all on a small processor.',
-      aliases: ['keyAlgorithm', 'algorithm'],
-    }),
-    'ec-p256',
-  ),
 })
 
 const issuer = table('Where the certificate comes from.', {
@@ -122,6 +104,37 @@ const hub = table('The connection to IoT Hub.', {
   ),
 })
 
+const clock = table('Whether the clock of this device can be believed.', {
+  syncWaitSeconds: optional(
+    setting(wholeNumber(0, 3600), {
+      description:
+        'Longest wait for the clock to synchronise after a start at which it stands before what this device has seen already.',
+      unit: 'seconds',
+      aliases: ['syncWait', 'waitSeconds'],
+    }),
+    300,
+  ),
+  skewSource: exactOptional(
+    setting(skewSource(), {
+      description:
+        'HTTPS server whose Date header the clock is compared with, port 443 unless one is written; "off" for no comparison.',
+      example: 'global.azure-devices-provisioning.net:443',
+      otherwise: 'dps.host on port 443',
+      aliases: ['timeServer', 'skewServer', 'source'],
+    }),
+  ),
+})
+
+const methods = table('What the cloud may call on this device.', {
+  allowed: optional(
+    setting(wordList(), {
+      description: `Direct methods that are answered, separated by blanks or commas, or "${NO_METHOD}". There are ${methodNames.join(', ')}.`,
+      aliases: ['allow', 'allowList', 'allowedMethods'],
+    }),
+    methodNames.join(' '),
+  ),
+})
+
 const log = table('What goes to the journal.', {
   level: optional(
     setting(oneOf('debug', 'info', 'warn', 'error'), {
@@ -171,7 +184,7 @@ const paths = table('Where this agent keeps its files.', {
  * Every key of the configuration: the one source of the loader, the commented example, `config list --doc` and
  * docs/configuration.md.
  */
-export const configSchema = object({ device, dps, auth: object({ x509 }), issuer, telemetry, hub, log, tls, paths })
+export const configSchema = object({ device, dps, auth, issuer, telemetry, hub, clock, methods, log, tls, paths })
 
 type DeepReadonly<T> = T extends object ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> } : T
 

@@ -10,13 +10,15 @@ export type About = {
   /** The environment variable that overrides the files. */
   readonly environment?: string
   /** A value to show where there is no default. */
-  readonly example?: string
+  readonly example?: string | number | boolean
   /** What stands in when nothing is written and the default depends on other keys. */
   readonly otherwise?: string
   /** Other names that people try, for suggestions only. */
   readonly aliases?: readonly string[]
   /** Never shown, logged or quoted in a problem. */
   readonly secret?: boolean
+  /** For a value that may hold a secret by mistake: said about a wrong or misplaced one, which is then not shown. */
+  readonly caution?: string
 }
 
 /** What a person needs to know about one table. */

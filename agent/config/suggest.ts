@@ -26,9 +26,18 @@ export function suggestKey(written: string, keys: readonly KeyInfo[]): KeyInfo |
   return best !== undefined && best.distance < 1 ? best.info : undefined
 }
 
-/** Among keys of one last name, the one in the same table is meant. */
+/** The name that somebody probably meant, whatever the case and the separators; undefined when none is near. */
+export function nearestOf(written: string, names: readonly string[]): string | undefined {
+  if (written.length > MAX_COMPARED) return undefined
+  const ranked = names.map((name) => ({ name, distance: nearness(normalize(written), normalize(name)) }))
+  return ranked.filter(({ distance }) => distance < 1).toSorted((a, b) => a.distance - b.distance)[0]?.name
+}
+
+/** Among keys of one last name, the one in the same table is meant, also where its outer table was left out. */
 function elsewhere(written: string, info: KeyInfo): number {
-  return written.startsWith(`${info.table}.`) ? 0 : 0.1
+  const table = written.slice(0, Math.max(0, written.lastIndexOf('.')))
+  const isHere = written.startsWith(`${info.table}.`) || (table !== '' && info.table.endsWith(`.${table}`))
+  return isHere ? 0 : 0.1
 }
 
 /** 0 for equal names, 1 and more for names that are not alike: edits, as a share of what is tolerated. */

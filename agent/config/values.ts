@@ -1,8 +1,35 @@
-import { check, description, integer, maxValue, minValue, number, picklist, pipe, regex, string } from 'valibot'
+import {
+  boolean,
+  check,
+  date,
+  description,
+  integer,
+  maxValue,
+  minValue,
+  number,
+  picklist,
+  pipe,
+  regex,
+  string,
+  transform,
+  union,
+} from 'valibot'
+import { parseInstant } from './instant.ts'
 
 /** A whole number of a range, both ends included. */
 export const wholeNumber = (least: number, most: number) =>
   pipe(number(), integer(), minValue(least), maxValue(most), description(`a whole number from ${least} to ${most}`))
+
+export const yesOrNo = () => pipe(boolean(), description('true or false'))
+
+/** A day or a moment, as text or as TOML writes it; text comes out. What it means: `parseInstant`. */
+export const instant = () =>
+  pipe(
+    union([string(), date()]),
+    transform((value) => (typeof value === 'string' ? value : value.toISOString())),
+    check((text) => parseInstant(text) !== undefined),
+    description('a day (2027-01-31), or a time with its zone (2027-01-31T18:00:00Z)'),
+  )
 
 /** One of a few words. */
 export const oneOf = <const Words extends readonly [string, ...string[]]>(...words: Words) =>
@@ -29,12 +56,40 @@ export const socketFolder = () =>
 /** RFC 1123 host name or IPv4 address, with a port where a test or a gateway needs one. */
 export const hostAndPort = () => pipe(string(), check(isHostAndPort), description('a host name, or host:port'))
 
+/** A server for the comparison of clocks, or none. */
+export const skewSource = () =>
+  pipe(
+    string(),
+    check((text) => text === 'off' || isHostAndPort(text)),
+    description('a host name, host:port, or "off"'),
+  )
+
+/** Where a secret is, never the secret itself. */
+export const secretReference = () =>
+  pipe(
+    string(),
+    regex(/^(\/[^\0]*|credential:[A-Za-z0-9._-]{1,64})$/),
+    check((text) => !looksLikeSecret(text)),
+    description('the absolute path of a file, or credential:NAME'),
+  )
+
+/** Words in a line; which ones there are is a rule of its own. */
+export const wordList = () =>
+  pipe(string(), regex(/^(?=.*[A-Za-z])[^\0]{1,1024}$/), description('names separated by blanks or commas'))
+
 /** What DPS shows as ID scope. Only what cannot travel in a topic, a URL or a user name is refused. */
 export const idScope = () =>
   pipe(string(), regex(/^[A-Za-z0-9-]{1,64}$/), description('the ID scope of a DPS instance'))
 
 /** A registration ID; which characters it may have depends on `device.idRule`. */
 export const registrationId = () => pipe(string(), regex(/^[^\0]{1,128}$/), description('a registration ID'))
+
+/** A key in base64, which may begin with a slash as a path does, or a connection string, or a token. */
+function looksLikeSecret(text: string): boolean {
+  const isPadded = /^[A-Za-z0-9+/]{20,}={1,2}$/.test(text)
+  const hasPlus = /^[A-Za-z0-9+/]{24,}$/.test(text) && text.includes('+')
+  return isPadded || hasPlus || /SharedAccess(Key|Signature)/i.test(text)
+}
 
 function isHostAndPort(text: string): boolean {
   const [, host = '', port] = /^([^:]+)(?::(\d{1,5}))?$/.exec(text) ?? []

@@ -1,10 +1,27 @@
+import {
+  attemptText,
+  auditText,
+  clockText,
+  fallbackText,
+  goingOn,
+  sasText,
+  stateText,
+  waitingText,
+} from './auth-text.ts'
 import type { ConnectionStatus, Status } from './status.ts'
+import { duration, isoSeconds } from './time-text.ts'
 import { daysLeft, judge } from './verdict.ts'
 
 /** Lines that fit on the smallest terminal together with the prompt. */
 export const MAX_LINES = 20
 
 const LABEL_WIDTH = 12
+
+/** Lines of warnings for which other lines make room: the two gravest, and how many more there are. */
+const WARNING_LINES = 5
+
+/** Moves before the last that are shown where there is room. */
+const EARLIER_MOVES = 2
 
 /** The status for a person: the verdict first, at most `MAX_LINES` lines. */
 export function formatStatus(status: Status): readonly string[] {
@@ -13,11 +30,31 @@ export function formatStatus(status: Status): readonly string[] {
     row('Safe', `${safe}: ${because}`),
     ...connectionRows(status),
     row('Device', deviceText(status)),
-    ...authRows(status),
+    ...authRows(status, because),
     row('Telemetry', telemetryText(status)),
     row('Agent', agentText(status)),
   ]
-  return [...head, ...warningRows(status, MAX_LINES - head.length)].map(printable)
+  const reserved = Math.min(WARNING_LINES, 2 * status.warnings.length)
+  const more = moreRows(status).slice(0, Math.max(0, MAX_LINES - head.length - reserved))
+  const rows = [...head, ...more]
+  return [...rows, ...warningRows(status, MAX_LINES - rows.length)].map(printable)
+}
+
+/** What is said as far as there is room, the most telling first. */
+function moreRows({ auth, clock, atMs }: Status): readonly string[] {
+  const { move, waiting, history = [], sas, fallback, audit } = auth
+  const [last, ...earlier] = history.toReversed()
+  return [
+    ...(move === undefined && waiting !== undefined ? [row('Waiting', waitingText(waiting, atMs))] : []),
+    ...(last === undefined ? [] : [row('Last move', attemptText(last, atMs))]),
+    ...(sas === undefined ? [] : [row('SAS', sasText(sas))]),
+    ...(fallback === undefined || sas?.retirement !== undefined
+      ? []
+      : [row('Fallbacks', fallbackText(fallback, atMs))]),
+    ...(clock === undefined ? [] : [row('Clock', clockText(clock))]),
+    ...(audit === undefined ? [] : [row('Audit', auditText(audit))]),
+    ...earlier.slice(0, EARLIER_MOVES).map((attempt) => row('Before', attemptText(attempt, atMs))),
+  ]
 }
 
 function connectionRows({ connection, device, atMs }: Status): readonly string[] {
@@ -55,9 +92,10 @@ function deviceText({ device }: Status): string {
     : `${deviceId} (registration ID ${registrationId})`
 }
 
-function authRows({ auth, atMs }: Status): readonly string[] {
+function authRows(status: Status, because: string): readonly string[] {
+  const { auth, atMs } = status
   const { certificate, key } = auth
-  const state = auth.state === 'active' ? 'active' : 'waiting for the certificate'
+  const { doing } = goingOn(status)
   const certificateRows =
     certificate === undefined
       ? [row('Certificate', 'none')]
@@ -68,7 +106,10 @@ function authRows({ auth, atMs }: Status): readonly string[] {
           row('', `SHA-256 ${certificate.thumbprintSha256}`),
         ]
   return [
-    row('Auth', `${auth.mode} on lane ${auth.lane}, ${state}`),
+    row('Auth', `${auth.mode} on lane ${auth.lane}, ${stateText(auth.state)}`),
+    ...(doing === undefined || because.includes(doing)
+      ? []
+      : [row(auth.move === undefined ? 'Fallback' : 'Move', doing)]),
     ...certificateRows,
     row('Key', key === undefined ? 'none' : `${key.path}, mode ${key.mode}, ${key.kind}`),
   ]
@@ -105,28 +146,6 @@ function row(label: string, text: string): string {
 function daysText(days: number): string {
   if (days < 0) return 'EXPIRED'
   return days === 0 ? 'less than a day left' : `${days} day${days === 1 ? '' : 's'} left`
-}
-
-/** The two largest units: `2 d 3 h`, `3 min 4 s`, `5 s`. A clock that was set back shows as 0 s. */
-export function duration(ms: number): string {
-  let left = Math.max(0, Math.floor(ms / 1000))
-  const parts: string[] = []
-  for (const [unit, seconds] of [
-    ['d', 86_400],
-    ['h', 3600],
-    ['min', 60],
-    ['s', 1],
-  ] as const) {
-    const count = Math.floor(left / seconds)
-    left -= count * seconds
-    if (count > 0) parts.push(`${count} ${unit}`)
-    else if (parts.length > 0) break
-  }
-  return parts.slice(0, 2).join(' ') || '0 s'
-}
-
-function isoSeconds(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
 /** Names and reasons come from certificates and servers: nothing in them may steer the terminal. */

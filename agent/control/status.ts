@@ -1,3 +1,5 @@
+import type { AuthView } from '../credential/auth-view.ts'
+import type { ClockTrust } from '../credential/policy.ts'
 import { Failure } from '../failure.ts'
 import type { Warning } from '../health/tracker.ts'
 import { isObject } from '../system/json.ts'
@@ -19,16 +21,15 @@ export interface Status {
     readonly assignedHub?: string
   }
   readonly connection: ConnectionStatus
-  readonly auth: {
-    readonly mode: 'x509'
-    readonly lane: 'x509'
-    readonly state: 'active' | 'awaitingCertificate'
-    readonly certificate?: CertificateStatus
-    readonly key?: KeyStatus
-  }
+  readonly auth: AuthStatus
+  readonly clock?: { readonly trust: ClockTrust; readonly skewSeconds?: number | undefined }
   readonly telemetry: TelemetryStatus
   readonly warnings: readonly Warning[]
 }
+
+/** An agent of an earlier version told mode, lane and state only. */
+export type AuthStatus = Pick<AuthView, 'mode' | 'lane' | 'state'> &
+  Partial<AuthView> & { readonly certificate?: CertificateStatus; readonly key?: KeyStatus }
 
 export type ConnectionStatus =
   | { readonly state: 'connected'; readonly sinceMs: number }
@@ -51,6 +52,7 @@ export interface CertificateStatus {
   /** ISO 8601, UTC. */
   readonly notBefore: string
   readonly notAfter: string
+  readonly renewAt?: string
   readonly issuedBy: string
 }
 

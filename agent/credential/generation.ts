@@ -14,7 +14,7 @@ export type GenerationState =
 
 const NAME = /^gen-(\d{4,})$/
 
-/** The number in any name that ever belonged to a generation, set aside or not; numbers are not used twice. */
+/** The number in any name that ever belonged to a generation, set aside or not; the highest is not used twice. */
 const USED_NAME = /^gen-(\d{4,})(\.|$)/
 
 /** Names of the generations among the entries of the vault, newest first. */
@@ -26,12 +26,6 @@ export function newestFirst(entries: readonly string[]): readonly string[] {
 export function nextName(entries: readonly string[]): string {
   const highest = Math.max(0, ...entries.map(numberOf))
   return `gen-${String(highest + 1).padStart(4, '0')}`
-}
-
-/** The generation that the content of the pointer names; undefined when it is torn. */
-export function parsePointer(text: string): string | undefined {
-  const name = text.trimEnd()
-  return NAME.test(name) ? name : undefined
 }
 
 /** @throws Failure KEY_EXPOSED */

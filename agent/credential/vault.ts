@@ -1,31 +1,60 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Failure } from '../failure.ts'
+import { asFailure, Failure } from '../failure.ts'
 import type { CheckedChain } from '../pki/chain.ts'
 import type { Clock } from '../system/clock.ts'
-import { errorCode, makePrivateFolder, readIfThere, setAside, writeDurably } from '../system/files.ts'
+import { errorCode, exists, makePrivateFolder, readIfThere, setAside, writeDurably } from '../system/files.ts'
 import { removeLeftovers } from '../system/temporary.ts'
+import { finishAcceptance, layChain, syncVault } from './acceptance.ts'
+import type { Places } from './acceptance.ts'
+import { FILES, nameOf, parseRef } from './credential-ref.ts'
+import type { CredentialRef } from './credential-ref.ts'
 import { folderFailure, renameDurably } from './durable-folder.ts'
-import { newestFirst, nextName, parsePointer, readGeneration, tryPairing } from './generation.ts'
-import { CHAIN_FILE, makePending, mendPending, readPending } from './pending.ts'
+import { newestFirst, nextName, readGeneration } from './generation.ts'
+import { makePending, mendPending, readPending } from './pending.ts'
 import type { PendingRequest, PendingState, Wanted } from './pending.ts'
 import { requirePrivate } from './private-file.ts'
+import { finishRemovals, removeGeneration } from './prune.ts'
 import type { X509Credential } from './x509-credential.ts'
 
 export type { PendingRequest, Wanted } from './pending.ts'
 
 /**
- * The keys and certificates that were made for this device.
+ * The keys and certificates that were made for this device, and the pointer that names the credential in use.
  *
  *     credentials/gen-0001/{key.pem, chain.pem, request.csr, meta.json}   never changed once it has this name
+ *     credentials/gen-0001.removed/                                       on its way out
  *     credentials/pending/{key.pem, request.csr, meta.json}               while a certificate is awaited
- *     credentials/active                                                  the name of the generation in use
+ *     credentials/pending/chain.pem                                       accepted, and only the new name is missing
+ *     credentials/active                                                  `sas`, `files` or the name of a generation
  *
  * The agent and a technician's commands may have it open at the same time.
  */
 export interface Vault {
   /**
-   * The credential in use: the one that the pointer names, or the newest whole one when the pointer is of no use.
+   * The credential that the pointer names; undefined when it names none. A pointer that is torn, or that names a
+   * generation that is not there, is set aside and reported.
+   */
+  pointer(): Promise<CredentialRef | undefined>
+  /**
+   * Lets the pointer name this credential. Durable when it resolves, and idempotent.
+   *
+   * @throws Failure UNEXPECTED for a generation that is not there; DISK_FULL, STATE_UNWRITABLE
+   */
+  activate(ref: CredentialRef): Promise<void>
+  /**
+   * Every whole generation, newest first. A torn one is set aside and reported; one that may not or cannot be read, as
+   * when others can reach its key, is left out and reported once.
+   */
+  generations(): Promise<readonly X509Credential[]>
+  /**
+   * A generation; undefined for one that is not there or torn, and for what does not lie in the vault.
+   *
+   * @throws Failure KEY_EXPOSED, KEY_UNREADABLE
+   */
+  load(ref: CredentialRef): Promise<X509Credential | undefined>
+  /**
+   * The generation that the pointer names, or the newest whole one when it names none.
    *
    * @throws Failure KEY_EXPOSED, KEY_UNREADABLE
    */
@@ -40,17 +69,26 @@ export interface Vault {
    */
   request(wanted: Wanted): Promise<PendingRequest>
   /**
-   * Turns the waiting request and its chain into the next generation and makes it the active one. Durable when it
-   * resolves; when it is cut off, the old credential is active or the new one, and never neither.
+   * Turns the waiting request and its chain into the next generation; the pointer stays where it is. Durable when it
+   * resolves; when it is cut off, the request still waits, or the next look at the vault finishes this. A chain that
+   * was accepted before is accepted again.
    *
    * @throws Failure NO_PENDING_REQUEST, CHAIN_KEY_MISMATCH, DISK_FULL, STATE_UNWRITABLE
    */
   accept(chain: CheckedChain): Promise<X509Credential>
-  /** The newest other generation of the same device, for when the cloud refuses this one. */
-  alternative(credential: X509Credential): Promise<X509Credential | undefined>
-  /** Makes a generation the active one, durably; what was active stays in the vault. */
-  activate(credential: X509Credential): Promise<void>
+  /**
+   * Removes the whole generations beyond the newest three, but none of those named and never the one of the pointer;
+   * without a pointer, none at all. The key is overwritten before, which means little on flash (`overwrite`). One that
+   * is cut off is finished when the vault is opened.
+   *
+   * @returns the names of those that are gone
+   * @throws Failure DISK_FULL, STATE_UNWRITABLE
+   */
+  prune(keep: readonly string[]): Promise<readonly string[]>
 }
+
+/** Whole generations that are always kept: the one in use, the one before it, and one that is on its way. */
+const KEPT_GENERATIONS = 3
 
 /** Most turns of `request`: somebody else may be first, and each kind of damage is mended once. */
 const MAX_TURNS = 5
@@ -58,8 +96,8 @@ const MAX_TURNS = 5
 /**
  * Opens the vault in a state folder, makes it if there is none, and finishes or clears away what a crash left behind.
  *
- * @param onRepair told of everything that is found torn and set aside or mended, now or later: each a STATE_TORN to be
- *   logged
+ * @param onRepair told of everything that is found torn and set aside or mended, now or later, as STATE_TORN, and of the
+ *   generations that are left out, with the reason: to be logged
  * @throws Failure KEY_EXPOSED      others can reach it; the message has the command that mends it
  * @throws Failure STATE_LINKED     its folder is a symbolic link
  * @throws Failure STATE_UNWRITABLE, DISK_FULL
@@ -67,13 +105,7 @@ const MAX_TURNS = 5
 export async function openVault(stateDir: string, clock: Clock, onRepair: (failure: Failure) => void): Promise<Vault> {
   const folder = join(stateDir, 'credentials')
   const places = { folder, pending: join(folder, 'pending'), pointer: join(folder, 'active') }
-
-  const active = () => readActive(places, repair)
-  await makePrivateFolder(folder)
-  await requirePrivate(folder)
-  for (const each of [stateDir, folder, places.pending]) await removeLeftovers(each)
-  await active()
-  await readPending(places.pending)
+  const leftOut = new Set<string>()
 
   /** Moves something torn out of the way; another process may have done so already. */
   async function repair(path: string, why: string): Promise<void> {
@@ -98,14 +130,66 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
     }
   }
 
+  async function pointer(): Promise<CredentialRef | undefined> {
+    await finishAcceptance(places)
+    const text = await readPointer(places)
+    if (text === undefined) return undefined
+    const ref = parseRef(text.trimEnd())
+    if (ref !== undefined && (await isThere(places, ref))) return ref
+    await repair(places.pointer, 'it names no credential that is there')
+    return undefined
+  }
+
+  async function load(ref: CredentialRef): Promise<X509Credential | undefined> {
+    return isGeneration(ref) ? readWhole(places, nameOf(ref), repair) : undefined
+  }
+
+  async function active(): Promise<X509Credential | undefined> {
+    const ref = await pointer()
+    return (ref && (await load(ref))) ?? readNewest(places, repair)
+  }
+
+  async function generations(): Promise<readonly X509Credential[]> {
+    await finishAcceptance(places)
+    const found: X509Credential[] = []
+    for (const name of newestFirst(await readdir(folder))) {
+      const credential = await readWhole(places, name, repair).catch((error: unknown) => leaveOut(name, error))
+      if (credential !== undefined) found.push(credential)
+    }
+    return found
+  }
+
+  function leaveOut(name: string, error: unknown): undefined {
+    if (!leftOut.has(name)) onRepair(asFailure(error))
+    leftOut.add(name)
+  }
+
+  await makePrivateFolder(folder)
+  await requirePrivate(folder)
+  for (const each of [stateDir, folder, places.pending]) await removeLeftovers(each)
+  await finishRemovals(folder).catch((error: unknown) => onRepair(asFailure(error)))
+  await readPending(places.pending)
+  const inUse = await pointer()
+  if (inUse === undefined || isGeneration(inUse)) await active()
+
   return {
+    pointer,
+    load,
     active,
+    generations,
+    async activate(ref) {
+      if (!(await isThere(places, ref))) throw new Failure('UNEXPECTED', `${nameOf(ref)} is not in the vault`)
+      const isNamed = (await readPointer(places))?.trimEnd() === nameOf(ref)
+      await (isNamed ? syncVault(places) : writeDurably(places.pointer, `${nameOf(ref)}\n`))
+    },
     async pending() {
+      await finishAcceptance(places)
       const found = await readPending(places.pending)
       return found.state === 'whole' ? found.request : undefined
     },
     async request(wanted) {
       for (let turn = 0; turn < MAX_TURNS; turn += 1) {
+        await finishAcceptance(places)
         const found = await readPending(places.pending)
         if (found.state === 'whole' && found.request.registrationId === wanted.registrationId) return found.request
         if (found.state === 'absent') await makePending(places.pending, wanted, clock.now())
@@ -114,62 +198,44 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
       throw new Failure('UNEXPECTED', `${places.pending} is changed by somebody else all the time`)
     },
     async accept(chain) {
-      const found = await readPending(places.pending)
-      if (found.state !== 'whole') throw new Failure('NO_PENDING_REQUEST', 'no certificate request is open')
-      const pairing = tryPairing(found.keyPem, found.request.keyFile, chain.pem)
-      if (!pairing.ok) throw new Failure('CHAIN_KEY_MISMATCH', `the chain is not for the open request: ${pairing.why}`)
+      // Sets aside a pointer to nothing: the new generation must not be in use because of the name that it is given.
+      await pointer()
       const name = nextName(await readdir(folder))
-      await writeDurably(join(places.pending, CHAIN_FILE), chain.pem)
-      // The pointer is the point of no return: from here on, the next look at the vault finishes the move.
-      await writeDurably(places.pointer, `${name}\n`)
-      await becomeGeneration(places, name)
-      return requireWhole(await active(), name)
+      const found = await readPending(places.pending)
+      if (found.state === 'whole') await layChain(places, found, name, chain)
+      return requireAccepted(await generations(), chain, found.state)
     },
-    async alternative({ generation, facts }) {
-      for (const name of newestFirst(await readdir(folder)).filter((other) => other !== generation)) {
-        const other = await readWhole(places, name, repair)
-        if (other?.facts.commonName === facts.commonName) return other
-      }
-      return undefined
-    },
-    async activate({ generation }) {
-      if (generation === undefined || (await readIfThere(places.pointer))?.trim() === generation) return
-      await writeDurably(places.pointer, `${generation}\n`)
+    async prune(keep) {
+      const named = await pointer()
+      if (named === undefined) return []
+      const old = (await generations()).slice(KEPT_GENERATIONS).flatMap(({ generation }) => generation ?? [])
+      const gone = old.filter((name) => name !== nameOf(named) && !keep.includes(name))
+      for (const name of gone) await removeGeneration(folder, name)
+      return gone
     },
   }
-}
-
-interface Places {
-  readonly folder: string
-  readonly pending: string
-  readonly pointer: string
 }
 
 type Repair = (path: string, why: string) => Promise<void>
 
-async function readActive(places: Places, repair: Repair): Promise<X509Credential | undefined> {
-  const pointer = await readIfThere(places.pointer)
-  const named = pointer === undefined ? undefined : parsePointer(pointer)
-  if (named !== undefined) {
-    const credential = await readNamed(places, named, repair)
-    if (credential !== undefined) return credential
+/** A pointer that cannot be read says as little as an empty one. */
+async function readPointer({ pointer }: Places): Promise<string | undefined> {
+  try {
+    return await readIfThere(pointer)
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error
+    return ''
   }
-  if (pointer !== undefined) await repair(places.pointer, 'it names no whole generation')
-  const newest = await readNewest(places, repair)
-  if (newest?.generation !== undefined) await writeDurably(places.pointer, `${newest.generation}\n`)
-  return newest
 }
 
-/** The generation of the pointer; if it is not there yet, an acceptance was cut off and is finished now. */
-async function readNamed(places: Places, name: string, repair: Repair): Promise<X509Credential | undefined> {
-  const found = await readWhole(places, name, repair)
-  if (found !== undefined) return found
-  const pending = await readPending(places.pending)
-  if (pending.state !== 'whole') return undefined
-  const chainPem = await readIfThere(join(places.pending, CHAIN_FILE))
-  if (chainPem === undefined || !tryPairing(pending.keyPem, pending.request.keyFile, chainPem).ok) return undefined
-  await becomeGeneration(places, name)
-  return readWhole(places, name, repair)
+/** Whether it is a credential that lies in the vault. */
+function isGeneration(ref: CredentialRef): boolean {
+  return ref.lane === 'x509' && ref.generation !== FILES
+}
+
+/** What does not lie in the vault is not asked for. */
+async function isThere({ folder }: Places, ref: CredentialRef): Promise<boolean> {
+  return !isGeneration(ref) || exists(join(folder, nameOf(ref)))
 }
 
 async function readNewest(places: Places, repair: Repair): Promise<X509Credential | undefined> {
@@ -186,15 +252,6 @@ async function readWhole(places: Places, name: string, repair: Repair): Promise<
   return found.state === 'whole' ? found.credential : undefined
 }
 
-/** Another process that looks at the vault at this moment may have made the same move. */
-async function becomeGeneration(places: Places, name: string): Promise<void> {
-  try {
-    await renameDurably(places.pending, join(places.folder, name))
-  } catch (error) {
-    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(errorCode(error) ?? '')) throw folderFailure(places.pending, error)
-  }
-}
-
 /** A request for a registration ID that this device no longer has; its key is kept, as everything in the vault is. */
 async function supersede(pending: string, nowMs: number): Promise<void> {
   try {
@@ -204,7 +261,13 @@ async function supersede(pending: string, nowMs: number): Promise<void> {
   }
 }
 
-function requireWhole(credential: X509Credential | undefined, name: string): X509Credential {
-  if (credential?.generation === name) return credential
-  throw new Failure('UNEXPECTED', `${name} was written but is not the active generation`, { context: { name } })
+function requireAccepted(
+  generations: readonly X509Credential[],
+  { facts }: CheckedChain,
+  pending: PendingState['state'],
+): X509Credential {
+  const accepted = generations.find((each) => each.facts.thumbprintSha256 === facts.thumbprintSha256)
+  if (accepted !== undefined) return accepted
+  if (pending !== 'whole') throw new Failure('NO_PENDING_REQUEST', 'no certificate request is open')
+  throw new Failure('UNEXPECTED', 'the chain was written but no generation has it')
 }

@@ -1,5 +1,5 @@
-import { warningTable } from './warnings.ts'
-import type { Finding, Severity, WarningCode } from './warnings.ts'
+import { warningTable } from './warning-table.ts'
+import type { Finding, Severity, WarningCode } from './warning-table.ts'
 
 /** A warning that stands, with all that a reader needs. */
 export interface Warning {

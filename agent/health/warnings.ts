@@ -1,79 +1,9 @@
-/**
- * What a warning asks for: `wrong` the device is not as wanted now, `soon` it will not be unless somebody acts,
- * `note` worth knowing.
- */
-export type Severity = 'wrong' | 'soon' | 'note'
-
-export interface WarningEntry {
-  readonly severity: Severity
-  readonly meaning: string
-  /** What to do or type next. */
-  readonly advice: string
-}
-
-/** In this order the device is never without a credential. */
-const MOVE_TO_THE_VAULT =
-  'iot-device-agent csr, have it signed, iot-device-agent install-certificate CHAIN.pem; only then take the pair out of ' +
-  'the configuration (CERT_PATH, KEY_PATH; move the files away if none of their settings is written) and restart'
-
-/** Every warning the agent can raise. A code is never renamed or reused: dashboards and scripts know it. */
-export const warningTable = {
-  HUB_DISCONNECTED: {
-    severity: 'wrong',
-    meaning: 'The device has been without its hub for longer than a reconnection takes.',
-    advice: 'journalctl -u iot-device-agent -n 50',
-  },
-  AWAITING_CERTIFICATE: {
-    severity: 'wrong',
-    meaning: 'The device has made its key and CSR, and waits for its certificate.',
-    advice: 'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem',
-  },
-  CERTIFICATE_EXPIRED: {
-    severity: 'wrong',
-    meaning: 'The certificate has expired by the clock of this device: no server will take it at the next connection.',
-    advice: 'Check the clock (timedatectl); if it is right: iot-device-agent csr',
-  },
-  CERTIFICATE_NOT_YET_VALID: {
-    severity: 'wrong',
-    meaning: 'The certificate is not valid yet by the clock of this device.',
-    advice: 'The clock is probably wrong: timedatectl',
-  },
-  CERTIFICATE_EXPIRES_SOON: {
-    severity: 'soon',
-    meaning: 'A fifth of the life of the certificate is left, or 30 days if that is less.',
-    advice: 'Have the issuer ready: once this one has expired, iot-device-agent csr asks for a new one.',
-  },
-  KEY_EXPOSED: {
-    severity: 'wrong',
-    meaning: 'The private key can be read or exchanged by others than the agent.',
-    advice: 'Type the command that the warning of the device names.',
-  },
-  LEGACY_KEY_PAIR: {
-    severity: 'note',
-    meaning: 'The key was not made by this agent (CERT_PATH and KEY_PATH): nobody can say where else it is.',
-    advice: MOVE_TO_THE_VAULT,
-  },
-  DESIRED_REFUSED: {
-    severity: 'wrong',
-    meaning: 'A desired property of the twin cannot be followed.',
-    advice: 'Mend it in the twin; the reported properties say what is wrong with it.',
-  },
-  TELEMETRY_DROPPED: {
-    severity: 'soon',
-    meaning: 'Telemetry was given up within the last day.',
-    advice: 'iot-device-agent status --json names the causes; `full` means that the hub was away for too long.',
-  },
-} as const satisfies Record<string, WarningEntry>
-
-export type WarningCode = keyof typeof warningTable
-
-/** A warning that the facts call for, with the fact as text. */
-export interface Finding {
-  readonly code: WarningCode
-  readonly text: string
-  /** What to do or type next on this device, where that is more than the table can say. */
-  readonly advice?: string
-}
+import type { AuthView } from '../credential/auth-view.ts'
+import type { Lane } from '../credential/credential-ref.ts'
+import type { ClockTrust } from '../credential/policy.ts'
+import { authFindings, clockFindings } from './auth-findings.ts'
+import { warningTable } from './warning-table.ts'
+import type { Finding, Severity } from './warning-table.ts'
 
 /** What the warnings are judged from. Times are wall time in milliseconds. */
 export interface HealthFacts {
@@ -98,6 +28,11 @@ export interface HealthFacts {
   readonly dropped?: { readonly count: number; readonly lastMs: number }
   /** Desired keys that were refused: `telemetry.intervalSeconds`. */
   readonly refusedDesired?: readonly string[]
+  readonly auth?: AuthView | undefined
+  /** What the twin wishes about credentials; undefined until a twin was read. */
+  readonly wished?: { readonly mode?: Lane; readonly renew?: string } | undefined
+  /** `skewSeconds` is positive when the clock is ahead of the servers. */
+  readonly clock?: { readonly trust: ClockTrust; readonly skewSeconds?: number | undefined } | undefined
 }
 
 /** The agent never writes to files of others, and reads them when it starts. */
@@ -125,6 +60,8 @@ const SOONEST_NOTICE_MS = 30 * DAY_MS
 export function findWarnings(facts: HealthFacts): readonly Finding[] {
   const found = [
     ...hubFindings(facts),
+    ...clockFindings(facts),
+    ...authFindings(facts),
     ...certificateFindings(facts),
     ...keyFindings(facts),
     ...desiredFindings(facts),

@@ -5,12 +5,14 @@ import iotMqtt from 'azure-iot-device-mqtt'
 import { Failure } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
 import { bounded } from '../system/deadline.ts'
-import type { ClientCertificate } from '../wire/credential.ts'
+import type { WireCredential } from '../wire/credential.ts'
+import { signToken, withTokenEnd } from '../wire/sas-token.ts'
+import type { SasToken } from '../wire/sas-token.ts'
 import type { Wire } from '../wire/wire.ts'
 
 export interface SdkClientOptions {
   readonly deviceId: string
-  readonly certificate: ClientCertificate
+  readonly credential: WireCredential
   readonly clock: Clock
   /** From the first DNS query to CONNACK, in milliseconds; 30 s. */
   readonly connectTimeoutMs?: number
@@ -23,6 +25,13 @@ const CONNECT_WITHIN_MS = 30_000
 /** The SDK's own limit for a PUBACK, in seconds: beyond ours, which ends the session. */
 const SDK_PUBACK_SECONDS = 600
 
+/** The official client, connected. */
+export interface SdkClient {
+  readonly client: Client
+  /** What it connected with on the lane `sas`; it serves for this connection only. */
+  readonly token: SasToken | undefined
+}
+
 /**
  * Opens the official device client over a wire, for its one connection, with nothing that retries.
  *
@@ -34,27 +43,44 @@ export async function openSdkClient(
   host: string,
   wire: Wire,
   signal: AbortSignal | undefined,
-): Promise<Client> {
-  const client = createClient(options, host, wire)
+): Promise<SdkClient> {
+  const { authentication, token } = authenticate(options, host)
+  const client = createClient(options, authentication, wire)
   const opened = client.open().catch((cause: unknown) => Promise.reject(wire.failure(cause)))
   const cut = wire.closed.then(() => Promise.reject(wire.failure()))
   const withinMs = options.connectTimeoutMs ?? CONNECT_WITHIN_MS
   const limit = { clock: options.clock, withinMs, code: 'HUB_NO_ANSWER', what: `connecting to ${host}` } as const
   try {
     await bounded(Promise.race([opened, cut]), limit, signal)
-    return client
+    return { client, token }
   } catch (error) {
     const late = error instanceof Failure && error.code === 'HUB_NO_ANSWER'
     const failure = late ? wire.lateness(error) : error
     wire.kill()
     await wire.closed
-    throw failure
+    throw failure instanceof Failure ? withTokenEnd(failure, token) : failure
   }
 }
 
-function createClient(options: SdkClientOptions, host: string, wire: Wire): Client {
-  const credential = { cert: options.certificate.chainPem, key: options.certificate.keyPem }
-  const authentication = iot.X509AuthenticationProvider.fromX509Options(options.deviceId, host, credential)
+type Authentication = ConstructorParameters<typeof iotMqtt.Mqtt>[0]
+
+/** The token names the host as the user name does; the SDK takes it as it is and has no timer for it. */
+function authenticate(
+  { credential, deviceId, clock }: SdkClientOptions,
+  host: string,
+): { readonly authentication: Authentication; readonly token: SasToken | undefined } {
+  if (credential.lane === 'x509') {
+    const pair = { cert: credential.chainPem, key: credential.keyPem }
+    return { authentication: iot.X509AuthenticationProvider.fromX509Options(deviceId, host, pair), token: undefined }
+  }
+  const token = signToken(`${host}/devices/${deviceId}`, credential.key, clock.now())
+  return {
+    authentication: iot.SharedAccessSignatureAuthenticationProvider.fromSharedAccessSignature(token.text),
+    token,
+  }
+}
+
+function createClient(options: SdkClientOptions, authentication: Authentication, wire: Wire): Client {
   const transport = new iotMqtt.Mqtt(authentication, wire.base)
   transport.setOptions({ productInfo: options.productInfo })
   wire.base.setTimeout(SDK_PUBACK_SECONDS)

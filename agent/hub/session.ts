@@ -1,14 +1,21 @@
-import { Failure } from '../failure.ts'
+import { asFailure, Failure } from '../failure.ts'
 import type { JsonObject } from '../system/json.ts'
 import { parseAddress } from '../wire/address.ts'
 import { loadTlsIdentity } from '../wire/credential.ts'
+import type { Presented } from '../wire/credential.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
+import type { SasToken } from '../wire/sas-token.ts'
 import { createWire } from '../wire/wire.ts'
 import type { Peer, Wire } from '../wire/wire.ts'
 import { createDesiredCopy } from './desired.ts'
+import { createGate } from './gate.ts'
 import { createInFlight } from './in-flight.ts'
 import { toSdkMessage } from './message.ts'
 import type { OutgoingMessage } from './message.ts'
+import { METHOD_PREFIX } from './method-topics.ts'
+import { createMethodTransport } from './method-transport.ts'
+import type { AnswerMethod } from './method-transport.ts'
+import { readyForRenewal } from './renewal.ts'
 import { openSdkClient } from './sdk-client.ts'
 import type { SdkClientOptions } from './sdk-client.ts'
 import type { Twin, TwinDocument } from './twin-document.ts'
@@ -16,6 +23,7 @@ import { TWIN_PREFIX } from './twin-topics.ts'
 import { createTwinTransport } from './twin-transport.ts'
 
 export type { OutgoingMessage } from './message.ts'
+export type { AnswerMethod, MethodCall, MethodReply } from './method-transport.ts'
 export type { Twin, TwinDocument } from './twin-document.ts'
 
 export interface SessionOptions extends SdkClientOptions {
@@ -36,14 +44,21 @@ export interface SessionOptions extends SdkClientOptions {
   readonly random?: () => number
 }
 
-/** One connection to the hub, from CONNACK to its end. It never reconnects. */
+/**
+ * One connection to the hub, from CONNACK to its end. It never reconnects: on the lane `sas` it ends itself with
+ * SESSION_RENEWED well before its token does, once everything that is on its way has been answered. What is asked of it
+ * from then on waits for the end and fails with it.
+ */
 export interface Session extends AsyncDisposable {
   readonly host: string
   readonly deviceId: string
-  /** SHA-256 of the leaf that was presented, hexadecimal, upper case. */
-  readonly thumbprintSha256: string
+  /** What the session has shown of itself when it connected. */
+  readonly presented: Presented
   readonly peer: Peer
-  /** Resolves with the diagnosis when the connection is over, SESSION_CLOSED when that was our wish. Never rejects. */
+  /**
+   * Resolves with the diagnosis when the connection is over, SESSION_CLOSED when that was our wish and SESSION_RENEWED
+   * when it is time for a new token. Never rejects.
+   */
   readonly ended: Promise<Failure>
   /** @throws Failure TWIN_REFUSED, TWIN_MALFORMED, HUB_REFUSED_TOPIC, HUB_NO_ANSWER, or that of `ended` */
   readTwin(): Promise<Twin>
@@ -53,6 +68,13 @@ export interface Session extends AsyncDisposable {
    * @throws Failure TWIN_REFUSED, HUB_NO_ANSWER, or that of `ended`
    */
   report(patch: JsonObject): Promise<void>
+  /**
+   * Has direct methods answered from now on, four at a time and each within 25 s; once for a session. Resolves when the
+   * hub has granted it, which a hub of the basic tier does not.
+   *
+   * @throws Failure HUB_REFUSED_TOPIC, HUB_NO_ANSWER, or that of `ended`
+   */
+  serveMethods(answer: AnswerMethod): Promise<void>
   /**
    * Resolves when the hub has acknowledged the message. One that stays unacknowledged ends the session: only a new
    * connection can send it again. How many are sent at a time is for the caller to bound.
@@ -81,8 +103,8 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
   signal?.throwIfAborted()
   const address = parseAddress(options.host)
   if (address === undefined) throw new Failure('CONFIG_INVALID', `the assigned hub is not a host name: ${options.host}`)
-  const { clock, deviceId } = options
-  const identity = loadTlsIdentity(options.certificate, options.ca)
+  const { clock, deviceId, random = Math.random } = options
+  const identity = loadTlsIdentity(options.credential, options.ca)
   const over = new AbortController()
   let reason: Failure | undefined
 
@@ -100,23 +122,26 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
     clock,
     receive: (delivery) => receive(delivery),
   })
+  const onTrouble = (failure: Failure) => options.onTrouble?.(failure)
   const twin = createTwinTransport({ wire, inFlight: requests, onPatch: (patch) => copy.take(patch) })
   const copy = createDesiredCopy(
     {
       read: () => twin.get(),
       clock,
-      random: options.random ?? Math.random,
+      random,
       onDesired: (desired) => options.onDesired?.(desired),
-      onTrouble: (failure) => options.onTrouble?.(failure),
+      onTrouble,
     },
     over.signal,
   )
+  const methods = createMethodTransport({ wire, inFlight: requests, clock, onTrouble }, over.signal)
   // Nothing else is subscribed. A session that the hub kept may still hold topics of another client: not for the SDK.
   const receive = ({ topic, payload }: Delivery): undefined => {
     if (topic.startsWith(TWIN_PREFIX)) twin.receive({ topic, payload })
+    if (topic.startsWith(METHOD_PREFIX)) methods.receive({ topic, payload })
   }
 
-  const client = await openSdkClient(options, address.host, wire, signal)
+  const { client, token } = await openSdkClient(options, address.host, wire, signal)
   const ended = wire.closed.then(() => {
     const failure = reason ?? wire.failure()
     over.abort()
@@ -124,25 +149,40 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
     requests.failAll(failure)
     return failure
   })
+  const gate = createGate(ended)
+  const renew = async (present: SasToken) => {
+    const renewed = await readyForRenewal(present, gate, { clock, random, host: address.host }, over.signal)
+    reason ??= renewed
+    await wire.leave(LEAVE_MS)
+  }
+  if (token !== undefined) {
+    renew(token).catch((error: unknown) => {
+      if (!over.signal.aborted) endBecause(asFailure(error))
+    })
+  }
   return {
     host: options.host,
     deviceId,
-    thumbprintSha256: identity.thumbprintSha256,
+    presented: identity.presented,
     peer: wire.peer(),
     ended,
-    async readTwin() {
-      await twin.subscribe()
-      return copy.load()
-    },
-    async report(patch) {
-      await twin.patchReported(patch)
-    },
-    async send(message) {
-      const acknowledged = client.sendEvent(toSdkMessage(message)).catch((cause: unknown) => {
-        throw reason ?? wire.failure(cause)
-      })
-      await sends.add('acknowledging a message', acknowledged)
-    },
+    readTwin: () =>
+      gate.pass(async () => {
+        await twin.subscribe()
+        return copy.load()
+      }),
+    report: (patch) =>
+      gate.pass(async () => {
+        await twin.patchReported(patch)
+      }),
+    serveMethods: (answer) => gate.pass(() => methods.serve(answer, gate)),
+    send: (message) =>
+      gate.pass(async () => {
+        const acknowledged = client.sendEvent(toSdkMessage(message)).catch((cause: unknown) => {
+          throw reason ?? wire.failure(cause)
+        })
+        await sends.add('acknowledging a message', acknowledged)
+      }),
     async [Symbol.asyncDispose]() {
       reason ??= new Failure('SESSION_CLOSED', `${address.host}: the agent closed the connection`)
       await wire.leave(LEAVE_MS)

@@ -21,6 +21,8 @@ export interface History {
   /** DPS is not asked again before: a minute after the last time, and as DPS itself wished. */
   readonly dpsNotBeforeMs: number
   readonly last: { readonly from: 'dps' | 'hub'; readonly failure: Failure } | undefined
+  /** When a session last ended to go on with a new token. */
+  readonly renewedAtMs: number | undefined
 }
 
 /** What happened to the connection. */
@@ -54,6 +56,9 @@ const DPS_SPACING_MS = 60_000
 
 /** A shorter session does not count as success: two clients with one device ID end each other within a second. */
 const LASTING_MS = 60_000
+
+/** A session that ends to be renewed so soon after another is not at its token's end: it is taken as any other end. */
+const RENEWAL_SPACING_MS = 60_000
 
 const HUB: BackoffLimits = { baseMs: 1_000, capMs: 120_000 }
 const HUB_THROTTLED: BackoffLimits = { baseMs: 10_000, capMs: 120_000 }
@@ -101,11 +106,19 @@ export function freshHistory(random: () => number): History {
     dpsFailures: 0,
     dpsNotBeforeMs: 0,
     last: undefined,
+    renewedAtMs: undefined,
   }
+}
+
+/** Whether a session has ended by our own wish for a new token, which is no failure: the next begins at once. */
+export function isRenewal(history: History, event: LinkEvent): boolean {
+  if (event.event !== 'sessionEnded' || event.failure.code !== 'SESSION_RENEWED') return false
+  return history.renewedAtMs === undefined || event.nowMs - history.renewedAtMs >= RENEWAL_SPACING_MS
 }
 
 /** The history with one more event in it. */
 export function after(history: History, event: LinkEvent): History {
+  if (isRenewal(history, event)) return afterRenewal(history, event.nowMs)
   if (event.event === 'connectFailed') return afterConnectFailed(history, event.failure, event.nowMs)
   if (event.event === 'sessionEnded') return afterSession(history, event.failure, event.livedMs, event.nowMs)
   if (event.event === 'registrationFailed') return afterRegistrationFailed(history, event.failure, event.nowMs)
@@ -138,6 +151,12 @@ function afterSession(history: History, failure: Failure, livedMs: number, nowMs
     dpsFailures: 0,
     last: { from: 'hub', failure },
   }
+}
+
+/** It worked until we ended it, however short it was: whatever failed before is settled. */
+function afterRenewal(history: History, nowMs: number): History {
+  const settled = { attempts: 0, unchanged: 0, refusals: 0, dpsFailures: 0, last: undefined }
+  return { ...history, ...COUNTED_ANEW, ...settled, renewedAtMs: nowMs }
 }
 
 function afterRegistrationFailed(history: History, failure: Failure, nowMs: number): History {

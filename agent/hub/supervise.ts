@@ -2,7 +2,7 @@ import { asFailure } from '../failure.ts'
 import type { Failure } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
 import { bounded } from '../system/deadline.ts'
-import { after, freshHistory, nextStep } from './supervise-policy.ts'
+import { after, freshHistory, isRenewal, nextStep } from './supervise-policy.ts'
 import type { History, LinkEvent, Step } from './supervise-policy.ts'
 
 /** What supervision needs to know of an assignment. */
@@ -33,18 +33,37 @@ export type LinkState =
     }
   | { readonly phase: 'stopped'; readonly sinceMs: number }
 
+/** How supervision begins. */
+export type SuperviseStart =
+  /** With the assignment of an earlier run; DPS if there is none. */
+  | 'cached'
+  /** With a registration; if that fails, with the assignment of an earlier run. */
+  | 'registerFirst'
+  /** With a registration, and never without one of its own. */
+  | 'registerOnly'
+
 export interface SupervisePorts<A extends Assigned, S extends Supervised> {
   readonly clock: Clock
   /** Uniform in [0, 1). */
   readonly random: () => number
+  /** `cached` when left out. */
+  readonly start?: SuperviseStart
+  /** Waited for before each step: while it does not resolve, a session lives on but nothing new begins. */
+  gate?(signal: AbortSignal): Promise<void>
   /** The assignment of an earlier run, if there is one. */
   loadAssignment(): Promise<A | undefined>
   saveAssignment(assignment: A): Promise<void>
   register(signal: AbortSignal): Promise<A>
+  /** DPS has assigned the device; the next step waits for the promise. */
+  onRegistered?(assignment: A): Promise<void>
   open(assignment: A, signal: AbortSignal): Promise<S>
   /** What there is to do on a new session; `signal` aborts when it is over. A failure ends the session. */
   onSession(session: S, signal: AbortSignal): Promise<void>
   onState(state: LinkState): void
+  /** An attempt failed, or a session ended. What follows is decided here. */
+  onFailed?(failure: Failure): void
+  /** A session ended to go on with a new token, which is no failure; the next begins at once. */
+  onRenewed?(renewed: Failure): void
   /** A failure that changes nothing: the assignment could not be kept, the work on a session did not end. */
   onTrouble(failure: Failure): void
 }
@@ -61,19 +80,30 @@ export async function supervise<A extends Assigned, S extends Supervised>(
   signal: AbortSignal,
 ): Promise<void> {
   const { clock } = ports
-  let assignment = await ports.loadAssignment()
+  const { start = 'cached' } = ports
+  let assignment = start === 'registerOnly' ? undefined : await ports.loadAssignment()
+  let mayConnect = start === 'cached'
   let history = freshHistory(ports.random)
   while (!signal.aborted) {
-    const { step, inMs } = nextStep(history, assignment !== undefined, clock.monotonicMs(), ports.random)
+    const assigned = mayConnect && assignment !== undefined
+    const { step, inMs } = nextStep(history, assigned, clock.monotonicMs(), ports.random)
     try {
       await pause(ports, { step, inMs }, history, assignment, signal)
+      await ports.gate?.(signal)
+      let event: LinkEvent
       if (step === 'connect' && assignment !== undefined) {
-        history = after(history, await connect(ports, assignment, history, signal))
+        event = await connect(ports, assignment, history, signal)
       } else {
         const outcome = await tryRegister(ports, assignment, history, signal)
         assignment = outcome.assignment ?? assignment
-        history = after(history, outcome.event)
+        mayConnect = true
+        event = outcome.event
       }
+      const renewed = isRenewal(history, event)
+      history = after(history, event)
+      if ('failure' in event && renewed) ports.onRenewed?.(event.failure)
+      else if ('failure' in event) ports.onFailed?.(event.failure)
+      else if (assignment !== undefined) await ports.onRegistered?.(assignment)
     } catch (error) {
       if (!signal.aborted) throw error
     }

@@ -1,16 +1,17 @@
 import provisioning from 'azure-iot-provisioning-device'
 import provisioningMqtt from 'azure-iot-provisioning-device-mqtt'
-import x509 from 'azure-iot-security-x509'
 import { Failure } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
 import { bounded } from '../system/deadline.ts'
 import { parseAddress } from '../wire/address.ts'
 import { loadTlsIdentity } from '../wire/credential.ts'
-import type { ClientCertificate } from '../wire/credential.ts'
+import type { WireCredential } from '../wire/credential.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
+import { withTokenEnd } from '../wire/sas-token.ts'
 import { createWire } from '../wire/wire.ts'
 import { judgeAnswer, MAX_RETRY_AFTER_MS } from './answer.ts'
 import type { Assignment } from './answer.ts'
+import { createSecurity } from './security.ts'
 
 export type { Assignment } from './answer.ts'
 
@@ -19,7 +20,7 @@ export interface RegistrationRequest {
   readonly host: string
   readonly idScope: string
   readonly registrationId: string
-  readonly certificate: ClientCertificate
+  readonly credential: WireCredential
   /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
   readonly ca?: string
   /** For all of it, name, TLS, answers and polls, beside the waits that DPS asks for: of those, an hour is granted. */
@@ -34,8 +35,8 @@ const KEEP_ALIVE_SECONDS = 60
 const LEAVE_MS = 500
 
 /**
- * Registers the device with its X.509 certificate through the official provisioning client. However it ends, no socket
- * and no timer is left.
+ * Registers the device with its certificate or its symmetric key, through the official provisioning client. However it
+ * ends, no socket and no timer is left.
  *
  * @throws Failure TLS_LOCAL_CREDENTIAL before anything is sent; NETWORK_…, TLS_…, DPS_… as diagnosed, with
  *   `retryAfterMs` where DPS named one; HUB_TYPE_UNSUPPORTED for a hub that the SDK cannot speak to
@@ -51,7 +52,8 @@ export async function register(request: RegistrationRequest, signal?: AbortSigna
     return await bounded(work, limit, signal)
   } catch (error) {
     const late = error instanceof Failure && error.code === 'DPS_NO_ANSWER'
-    throw late ? attempt.lateness(error) : error
+    if (late) throw attempt.lateness(error)
+    throw error instanceof Failure ? attempt.explained(error) : error
   } finally {
     await attempt.end()
   }
@@ -65,13 +67,15 @@ interface Attempt {
   readonly grantedMs: () => number
   /** What a passed deadline means at the point where the connection is. */
   lateness(cause: Failure): Failure
+  /** A failure with what this attempt knows of its credential. */
+  explained(failure: Failure): Failure
   end(): Promise<void>
 }
 
 function startAttempt(request: RegistrationRequest): Attempt {
   const address = parseAddress(request.host)
   if (address === undefined) throw new Failure('CONFIG_INVALID', `dps.host is not a host name: ${request.host}`)
-  const { context } = loadTlsIdentity(request.certificate, request.ca)
+  const { context } = loadTlsIdentity(request.credential, request.ca)
   const { clock } = request
   const outcome = Promise.withResolvers<Assignment>()
   const over = new AbortController()
@@ -94,9 +98,8 @@ function startAttempt(request: RegistrationRequest): Attempt {
   const wire = createWire({ endpoint: 'dps', address, context, keepAliveSeconds: KEEP_ALIVE_SECONDS, clock, receive })
   const transport = new provisioningMqtt.Mqtt(wire.base)
   transport.on('error', outcome.reject)
-  const credential = { cert: request.certificate.chainPem, key: request.certificate.keyPem }
-  const security = new x509.X509Security(request.registrationId, credential)
-  const client = provisioning.ProvisioningDeviceClient.create(address.host, request.idScope, transport, security)
+  const security = createSecurity(request)
+  const client = provisioning.ProvisioningDeviceClient.create(address.host, request.idScope, transport, security.client)
   // An assignment is taken from the answer itself: the SDK resolves only after it has also said goodbye.
   void client.register((cause) => outcome.reject(wire.failure(cause)))
   return {
@@ -104,6 +107,7 @@ function startAttempt(request: RegistrationRequest): Attempt {
     cut: wire.closed.then(() => Promise.reject(wire.failure())),
     grantedMs: () => grantedMs,
     lateness: (cause) => wire.lateness(cause),
+    explained: (failure) => withTokenEnd(failure, security.token),
     async end() {
       over.abort()
       transport.disconnect(() => undefined)

@@ -1,6 +1,8 @@
 /** Wakes whoever waits for a change. A ring that nobody waits for is not kept: look first, then wait. */
 export interface Bell {
   ring(): void
+  /** How often it has rung: whoever was busy can tell that there was a ring meanwhile. */
+  rings(): number
   /**
    * Resolves at the next ring.
    *
@@ -11,8 +13,11 @@ export interface Bell {
 
 export function createBell(): Bell {
   const waiting = new Set<() => void>()
+  let rings = 0
   return {
+    rings: () => rings,
     ring() {
+      rings += 1
       for (const wake of waiting) wake()
     },
     next(signal) {

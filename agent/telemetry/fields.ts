@@ -23,7 +23,11 @@ export const telemetryFields: Readonly<Record<FieldName, Field>> = {
     meaning: 'when the sample was taken, by the clock of the device',
     source: 'system clock',
   },
-  authType: { unit: 'text', meaning: 'how the device proves who it is: `x509`', source: 'the credential in use' },
+  authType: {
+    unit: 'text',
+    meaning: 'how the device proves who it is: `x509` or `sas`',
+    source: 'the credential in use',
+  },
   cpuPercent: {
     unit: '%',
     meaning:

@@ -63,9 +63,14 @@ export function reconcile({ desired, configured, current }: ReconcileFacts): Rec
         ? [{ key: 'telemetry.intervalSeconds', value: wishes.intervalSeconds, ...applied }]
         : []),
       ...(wishes.logLevel !== undefined ? [{ key: 'log.level', value: wishes.logLevel, ...applied }] : []),
-      ...refusals.map((refusal) => answerTo(refusal, target, version)),
+      ...refusals.filter(isSetting).map((refusal) => answerTo(refusal, target, version)),
     ],
   }
+}
+
+/** What is wished about credentials is answered in the section `auth`, in a form of its own. */
+function isSetting({ key }: Refusal): boolean {
+  return !key.startsWith('auth.')
 }
 
 function answerTo({ key, status, reason }: Refusal, applies: Settings, version: number): Acknowledgement {

@@ -1,48 +1,67 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { Failure } from '../failure.ts'
 
-/** What the device presents to DPS and to the hub: leaf first, then its intermediates; the key never leaves the process. */
+/** What the device presents in TLS: leaf first, then its intermediates; the key never leaves the process. */
 export interface ClientCertificate {
   readonly chainPem: string
   readonly keyPem: string
 }
 
-/** A client certificate that is ready for a handshake. */
+/**
+ * How the device attests itself, to DPS and to the hub. `key` signs tokens and is never sent; as a secret `KeyObject` it
+ * shows nothing when it is printed or turned into JSON.
+ */
+export type WireCredential =
+  | ({ readonly lane: 'x509' } & ClientCertificate)
+  | { readonly lane: 'sas'; readonly key: KeyObject }
+
+/** What a connection has shown of itself. The thumbprint is that of the leaf: hexadecimal, upper case, as IoT Hub writes it. */
+export type Presented =
+  | { readonly lane: 'x509'; readonly thumbprintSha256: string }
+  /** No certificate, and a token as password. */
+  | { readonly lane: 'sas' }
+
+/** A credential that is ready for a handshake. */
 export interface TlsIdentity {
   readonly context: SecureContext
-  /** SHA-256 of the leaf that will be presented, hexadecimal, upper case without colons, as IoT Hub writes it. */
-  readonly thumbprintSha256: string
+  readonly presented: Presented
 }
 
 /**
- * Joins certificate and key for TLS 1.2 or later. OpenSSL does not compare keys of different kinds and would then
- * connect without any client certificate, so the pair is compared here first.
+ * Prepares TLS 1.2 or later: with certificate and key on the lane `x509`, without any on `sas`. OpenSSL does not compare
+ * keys of different kinds and would then connect without any client certificate, so a pair is compared here first.
  *
  * @param ca PEM of the only roots to trust; without it, the roots that the runtime brings
  * @throws Failure TLS_LOCAL_CREDENTIAL unreadable, or not a pair
  */
-export function loadTlsIdentity(certificate: ClientCertificate, ca: string | undefined): TlsIdentity {
+export function loadTlsIdentity(credential: WireCredential, ca: string | undefined): TlsIdentity {
+  const common: SecureContextOptions = { minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) }
   try {
-    const leaf = new X509Certificate(certificate.chainPem)
-    if (!leaf.checkPrivateKey(createPrivateKey(certificate.keyPem))) throw notAPair(leaf)
-    const context = createSecureContext({
-      cert: certificate.chainPem,
-      key: certificate.keyPem,
-      minVersion: 'TLSv1.2',
-      ...(ca === undefined ? {} : { ca }),
-    })
-    return { context, thumbprintSha256: leaf.fingerprint256.replaceAll(':', '') }
+    if (credential.lane === 'sas') return { context: createSecureContext(common), presented: { lane: 'sas' } }
+    const { chainPem: cert, keyPem: key } = credential
+    const leaf = new X509Certificate(cert)
+    if (!leaf.checkPrivateKey(createPrivateKey(key))) throw notAPair(leaf)
+    return {
+      context: createSecureContext({ ...common, cert, key }),
+      presented: { lane: 'x509', ...thumbprintOf(leaf) },
+    }
   } catch (cause) {
     if (cause instanceof Failure) throw cause
     const fact = cause instanceof Error ? cause.message : String(cause)
-    throw new Failure('TLS_LOCAL_CREDENTIAL', `certificate and key cannot be loaded: ${fact}`, { cause })
+    const what = credential.lane === 'sas' ? 'the roots to trust' : 'certificate and key'
+    throw new Failure('TLS_LOCAL_CREDENTIAL', `${what} cannot be loaded: ${fact}`, { cause })
   }
 }
 
 function notAPair(leaf: X509Certificate): Failure {
   return new Failure('TLS_LOCAL_CREDENTIAL', 'the private key does not belong to the certificate', {
-    context: { subject: leaf.subject, thumbprintSha256: leaf.fingerprint256.replaceAll(':', '') },
+    context: { subject: leaf.subject, ...thumbprintOf(leaf) },
   })
+}
+
+function thumbprintOf(leaf: X509Certificate): { readonly thumbprintSha256: string } {
+  return { thumbprintSha256: leaf.fingerprint256.replaceAll(':', '') }
 }

@@ -7,6 +7,8 @@ import { failuresPage } from './failures.ts'
 import type { Document } from './generate.ts'
 import { replaceBetweenMarkers } from './markers.ts'
 import { readmePage } from './readme.ts'
+import { transitionsPage } from './transitions.ts'
+import { twinPage } from './twin.ts'
 
 /** Everything that scripts/docs makes. A page that is generated in part uses `replaceBetweenMarkers` on `current`. */
 export const documents: readonly Document[] = [
@@ -15,5 +17,7 @@ export const documents: readonly Document[] = [
   { path: 'docs/performance.md', make: () => performancePage(taken) },
   { path: 'packaging/config.example.toml', make: exampleFile },
   { path: 'docs/telemetry.md', make: (page = '') => replaceBetweenMarkers(page, 'fields', telemetryTable()) },
+  { path: 'docs/transitions.md', make: transitionsPage },
+  { path: 'docs/twin.md', make: twinPage },
   { path: 'README.md', make: readmePage },
 ]

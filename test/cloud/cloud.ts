@@ -3,9 +3,9 @@ import { randomBytes, X509Certificate } from 'node:crypto'
 import { systemClock, type Clock } from '../../agent/system/clock.ts'
 import { makeCloudAuthority, type AuthorityShape, type CloudAuthority } from './authority.ts'
 import { createDps, type Dps } from './dps/dps.ts'
-import type { Enrollment } from './dps/enrollments.ts'
 import { createFaults, type Faults } from './faults.ts'
 import type { SharedAccessPolicy } from './hub/authorize.ts'
+import { createFleets, type Fleets } from './fleets.ts'
 import { createHub, type LocalHub } from './hub/hub.ts'
 import type { Endpoint } from './model.ts'
 import { createRecord, type Record as CloudRecord } from './record.ts'
@@ -34,7 +34,7 @@ export interface CloudOptions {
   readonly clock?: Clock
 }
 
-export interface Cloud extends AsyncDisposable {
+export interface Cloud extends AsyncDisposable, Fleets {
   readonly port: number
   readonly httpsPort: number
   readonly idScope: string
@@ -52,11 +52,6 @@ export interface Cloud extends AsyncDisposable {
   readonly hub: LocalHub
   readonly faults: Faults
   readonly record: CloudRecord
-  /**
-   * Makes or replaces an X.509 enrollment group whose signing certificate is the authority's intermediate. `more` is laid over
-   * the group as the REST API takes it, as `{ provisioningStatus: 'disabled' }`.
-   */
-  enrollFleet(groupId?: string, more?: Readonly<Record<string, unknown>>): Enrollment
   /** What the official service packages take, for DPS or a hub, without a port; the owner's policy when left out. */
   connectionString(host: string, policyName?: string): string
   /** Open and opening MQTT connections. */
@@ -122,12 +117,7 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
     ...{ dps, hubs, hub, faults, record, close },
     dpsAddress: reachable(dpsHost),
     hubAddress: (which = hub) => reachable(which.host),
-    enrollFleet(groupId = 'fleet-x509', more = {}) {
-      const certificate = authority.intermediate.certificatePem
-      const attestation = { type: 'x509', x509: { signingCertificates: { primary: { certificate } } } }
-      const present = dps.enrollments.get('group', groupId)
-      return dps.enrollments.put('group', groupId, { attestation, ...more }, present === undefined ? undefined : '*')
-    },
+    ...createFleets(dps.enrollments, authority.intermediate.certificatePem),
     connectionString: (host, policyName) => service.connectionString(host, policyName),
     connections: () => broker.connections(),
     received: () => record.received(),

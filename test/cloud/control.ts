@@ -7,6 +7,7 @@ import { createFaults, faultTable } from './faults.ts'
 import type { LocalHub } from './hub/hub.ts'
 import { ServiceError } from './model.ts'
 import type { RecordedEvent } from './record.ts'
+import { deriveDeviceKey } from './sas.ts'
 import { applyConfiguration } from './service/configuration.ts'
 
 export interface Control extends AsyncDisposable {
@@ -57,6 +58,7 @@ const routes: readonly Route[] = [
   { method: 'POST', path: /^\/devices\/([^/]+)\/methods\/([^/]+)$/, answer: callMethod },
   { method: 'POST', path: /^\/configurations$/, answer: configure },
   { method: 'POST', path: /^\/sign$/, answer: sign },
+  { method: 'GET', path: /^\/keys\/([^/]+)$/, answer: deviceKey },
 ]
 
 const MAX_BODY_BYTES = 1024 * 1024
@@ -217,6 +219,13 @@ async function sign({ cloud, body }: Asked): Promise<Answer> {
   } catch (cause) {
     throw new ServiceError(400000, `openssl does not sign this: ${cause instanceof Error ? cause.message : ''}`)
   }
+}
+
+/** The key of one device of the first group that has keys, as the operator computes it. */
+function deviceKey({ cloud, parts }: Asked): Answer {
+  const group = cloud.dps.enrollments.all('group').find(({ attestation }) => attestation.type === 'symmetricKey')
+  if (group?.attestation.type !== 'symmetricKey') throw new ServiceError(404000, 'No enrollment group has keys.')
+  return { text: `${deriveDeviceKey(group.attestation.primaryKey, parts[0] ?? '')}\n` }
 }
 
 function deviceOf({ parts }: Asked): string {

@@ -55,6 +55,22 @@ export const faultTable = {
     oneOf: ['allow', 'refuse'],
     default: 'allow',
   },
+  credentialCacheMinutes: {
+    means:
+      'DPS caches the credential used; another valid one gets 401002 meanwhile. 0 is no cache; about 30 has been seen',
+    unit: 'min',
+    default: 0,
+  },
+  forgetAfterAssignment: {
+    means: 'DPS answers assigned, but the rewrite of the hub identity is lost',
+    oneOf: ['off', 'once', 'always'],
+    default: 'off',
+  },
+  answerLost: {
+    means: 'DPS assigns and rewrites the hub identity, but the connection is cut before the 200',
+    oneOf: ['off', 'once', 'always'],
+    default: 'off',
+  },
   retryAfterSeconds: { means: 'retry-after of a 202', unit: 's', default: 3 },
   pollsBeforeAssigned: { means: 'polls answered 202 before the 200', unit: 'polls', default: 1 },
   registrationsPerMinute: { means: 'more registrations than this get 429; 0 is no limit', unit: '1/min', default: 0 },
@@ -126,12 +142,17 @@ type ValueOf<R> = R extends { oneOf: readonly (infer C)[] } ? C : number
 
 export type FaultValues = { [N in FaultName]: ValueOf<(typeof faultTable)[N]> }
 
+/** The faults that can be told to strike once. */
+type OnceFault = { [N in FaultName]: 'once' extends FaultValues[N] ? N : never }[FaultName]
+
 /** The switches of one running stand-in. */
 export interface Faults {
   get<N extends FaultName>(name: N): FaultValues[N]
   set<N extends FaultName>(name: N, value: FaultValues[N]): void
   /** From text, as the control door and the command line give it. An unknown name or value comes back as a sentence. */
   setText(name: string, value: string): string | undefined
+  /** Whether a fault of `once` and `always` strikes now; one of `once` is off from here on. */
+  strikes(name: OnceFault): boolean
   reset(): void
   all(): FaultValues
 }
@@ -157,6 +178,11 @@ export function createFaults(): Faults {
         return `${name} is a number of ${row.unit}, not ${value}`
       Object.assign(values, { [name]: quantity })
       return undefined
+    },
+    strikes(name) {
+      const value = values[name]
+      if (value === 'once') values[name] = 'off'
+      return value !== 'off'
     },
     reset() {
       values = defaults()

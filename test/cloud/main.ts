@@ -53,6 +53,7 @@ async function run(values: Values): Promise<void> {
   await using cloud = await startCloud(optionsOf(values))
   await using control = await startControl(cloud, portOf(values, 'control-port'))
   cloud.enrollFleet()
+  cloud.enrollSasFleet()
   if (!values.quiet) cloud.record.listen((event) => console.log(lineOf(event)))
   console.log(directions(cloud, control.url))
   await stopped
@@ -83,7 +84,7 @@ function portOf(values: Values, name: 'port' | 'https-port' | 'control-port'): n
 function directions(cloud: Cloud, controlUrl: string): string {
   const hubs = cloud.hubs.map((hub) => cloud.hubAddress(hub)).join(', ')
   return `
-hubs: ${hubs}; enrollment group: fleet-x509; HTTPS (WebSocket, service side): port ${cloud.httpsPort}
+hubs: ${hubs}; enrollment groups: fleet-x509, fleet-sas; HTTPS (WebSocket, service side): port ${cloud.httpsPort}
 
 # for the agent
 export DPS_HOST=${cloud.dpsAddress}
@@ -97,6 +98,9 @@ export IOTHUB_SERVICE_CONNECTION_STRING='${cloud.connectionString(cloud.hub.host
 
 # sign a device's request
 curl -sf --data-binary @device.csr ${controlUrl}/sign > device.pem
+
+# the SAS key of a device (mode 0600), for IOT_AGENT_SAS_KEY_FILE
+(umask 077 && curl -sf ${controlUrl}/keys/press-07 > sas.key)
 
 # look and disturb
 curl -s ${controlUrl}/status

@@ -68,6 +68,14 @@ for (const [what, method, path, body, status, sentence] of [
     assert.deepEqual(both.cloud.faults.all(), before)
   })
 
+test('the control door computes the key of a device of the group that has keys, and says when there is none', async () => {
+  await using both = await startBoth()
+  const { ask, cloud } = both
+  assert.equal((await ask('GET', '/keys/edge-1')).status, 404)
+  const fleet = cloud.enrollSasFleet()
+  assert.equal((await ask('GET', '/keys/edge-1')).text, `${fleet.deriveKey('edge-1')}\n`)
+})
+
 test('events can be followed by their seq, with bodies as text', async () => {
   await using both = await startBoth()
   const { cloud, ask, credential } = both

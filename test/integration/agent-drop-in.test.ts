@@ -42,7 +42,8 @@ test('with the variables of the Python client alone it sends what that client se
   const [connected] = eventsOf(cloud, 'connected', 'drop-01').filter(atHub(cloud))
   assert.equal(connected?.auth, 'x509')
   // The pair is used where it is: no key is made, nothing is asked of an issuer.
-  assert.equal(await device.has('credentials'), false)
+  assert.equal(await device.has('credentials/pending'), false)
+  assert.equal(await device.has('credentials/gen-0001'), false)
   assert.equal(await device.has('requests'), false)
 })
 
@@ -74,7 +75,8 @@ test('every problem of the configuration is told at once, and the exit code is 7
     for (const name of ['DPS_HOST', 'DPS_ID_SCOPE', 'TELEMETRY_INTERVAL', 'IOT_AGENT_LOG_LEVEL', 'KEY_PATH'])
       assert.ok(stderr.includes(name) || stderr.includes('auth.x509.keyFile'), `${name} is not in:\n${stderr}`)
   }
-  assert.equal(await device.has('credentials'), false)
+  assert.equal(await device.has('credentials/pending'), false)
+  assert.equal(await device.has('credentials/gen-0001'), false)
 })
 
 for (const [what, content] of [

@@ -60,7 +60,10 @@ async function wish(id: string, desired: Record<string, unknown>): Promise<Repor
 async function answered(id: string, version: number, since = 0): Promise<void> {
   const answers = () => {
     const { telemetry = {}, log = {} } = reportedOf(id)
-    return [...Object.values(telemetry), ...Object.values(log)].map(({ av }) => av)
+    // Beside the answers there is the mark of a component, which is a text.
+    return [...Object.values(telemetry), ...Object.values(log)].flatMap((each) =>
+      typeof each === 'object' ? [each.av] : [],
+    )
   }
   const { telemetry = {}, log = {} } = (cloud.hub.twin(id)?.desired ?? {}) as { telemetry?: object; log?: object }
   const least = Math.min(1, Object.keys({ ...telemetry, ...log }).length)

@@ -183,8 +183,8 @@ test('an abort ends a registration at once with the reason of the signal', async
 test('key and certificate that are no pair never reach the network', async () => {
   const other = await bench.cloud.authority.makeDevice('edge-1')
   const before = bench.cloud.record.seq()
-  const certificate = { chainPem: device.credential.chainPem, keyPem: other.keyPem }
-  assert.equal((await failureOf(device.register({ certificate }))).code, 'TLS_LOCAL_CREDENTIAL')
+  const credential = { lane: 'x509', chainPem: device.credential.chainPem, keyPem: other.keyPem } as const
+  assert.equal((await failureOf(device.register({ credential }))).code, 'TLS_LOCAL_CREDENTIAL')
   assert.equal(bench.cloud.record.seq(), before)
 })
 

@@ -1,4 +1,4 @@
-/** A device without the agent around it: a certificate, and the two adapters that are under test. */
+/** A device without the agent around it: a credential, and the two adapters that are under test. */
 import { readFile } from 'node:fs/promises'
 import type { Failure } from '../../agent/failure.ts'
 import { openSession } from '../../agent/hub/session.ts'
@@ -6,21 +6,28 @@ import type { Session, SessionOptions } from '../../agent/hub/session.ts'
 import { register } from '../../agent/provision/dps.ts'
 import type { Assignment, RegistrationRequest } from '../../agent/provision/dps.ts'
 import { systemClock } from '../../agent/system/clock.ts'
+import type { WireCredential } from '../../agent/wire/credential.ts'
 import type { DeviceCredential } from '../cloud/authority.ts'
 import { startCloud } from '../cloud/cloud.ts'
 import type { Cloud, CloudOptions } from '../cloud/cloud.ts'
 
-export interface Device {
+/** A device with either credential. */
+export interface BareDevice {
   readonly registrationId: string
-  readonly credential: DeviceCredential
   register(more?: Partial<RegistrationRequest>, signal?: AbortSignal): Promise<Assignment>
   open(more?: Partial<SessionOptions>, signal?: AbortSignal): Promise<Session>
+}
+
+/** A device with a certificate. */
+export interface Device extends BareDevice {
+  readonly credential: DeviceCredential
 }
 
 export interface Bench extends AsyncDisposable {
   readonly cloud: Cloud
   readonly ca: string
   device(registrationId: string, credential?: DeviceCredential): Promise<Device>
+  deviceWith(registrationId: string, credential: WireCredential): BareDevice
   /** Resolves when the stand-in holds no connection. */
   deserted(): Promise<void>
   /** Resolves when the stand-in has received these characters from a client. */
@@ -40,38 +47,39 @@ export async function startBench(options: CloudOptions = {}): Promise<Bench> {
   }
   calm()
   const ca = await readFile(cloud.caFile, 'utf8')
+  const deviceWith = (registrationId: string, credential: WireCredential): BareDevice => {
+    const common = { credential, ca, clock: systemClock }
+    const { dpsAddress: host, idScope } = cloud
+    return {
+      registrationId,
+      register: (more = {}, signal) =>
+        register({ ...common, host, idScope, registrationId, deadlineMs: 5_000, ...more }, signal),
+      open: (more = {}, signal) =>
+        openSession(
+          {
+            ...common,
+            host: cloud.hubAddress(),
+            deviceId: registrationId,
+            keepAliveSeconds: 30,
+            productInfo: 'iot-device-agent/test',
+            connectTimeoutMs: 5_000,
+            ...more,
+          },
+          signal,
+        ),
+    }
+  }
   return {
     cloud,
     ca,
     calm,
     deserted: () => until(() => cloud.connections() === 0),
     received: (text) => until(() => cloud.received().includes(text)),
+    deviceWith,
     async device(registrationId, known) {
       const credential = known ?? (await cloud.authority.makeDevice(registrationId))
-      const certificate = { chainPem: credential.chainPem, keyPem: credential.keyPem }
-      const common = { certificate, ca, clock: systemClock }
-      return {
-        registrationId,
-        credential,
-        register: (more = {}, signal) =>
-          register(
-            { ...common, host: cloud.dpsAddress, idScope: cloud.idScope, registrationId, deadlineMs: 5_000, ...more },
-            signal,
-          ),
-        open: (more = {}, signal) =>
-          openSession(
-            {
-              ...common,
-              host: cloud.hubAddress(),
-              deviceId: registrationId,
-              keepAliveSeconds: 30,
-              productInfo: 'iot-device-agent/test',
-              connectTimeoutMs: 5_000,
-              ...more,
-            },
-            signal,
-          ),
-      }
+      const { chainPem, keyPem } = credential
+      return { ...deviceWith(registrationId, { lane: 'x509', chainPem, keyPem }), credential }
     },
     [Symbol.asyncDispose]: () => cloud.close(),
   }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
@@ -47,7 +48,7 @@ async function superviseDevice(
         await session.readTwin()
         await session.send({
           body: '{}',
-          messageId: session.thumbprintSha256,
+          messageId: randomUUID(),
           contentType: 'application/json',
           contentEncoding: 'utf-8',
         })

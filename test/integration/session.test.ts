@@ -54,7 +54,8 @@ function watchDesired() {
 test('a registered device connects with its certificate and names the leaf it presented', async () => {
   await using session = await device.open()
   const identity = bench.cloud.hub.identity('edge-1')
-  assert.equal(session.thumbprintSha256, identity?.authentication.x509Thumbprint.primaryThumbprint)
+  const thumbprintSha256 = identity?.authentication.x509Thumbprint.primaryThumbprint
+  assert.deepEqual(session.presented, { lane: 'x509', thumbprintSha256 })
   assert.equal(session.peer.tlsVersion, 'TLSv1.2')
   assert.equal(session.peer.address, '127.0.0.1')
 })

@@ -4,19 +4,28 @@ import type { AddressInfo, Socket } from 'node:net'
 
 export interface Cable extends AsyncDisposable {
   readonly port: number
-  /** `swallowing`: what the cloud answers is lost, and nobody notices. `pulled`: cut now, and refused from now on. */
-  become(state: 'good' | 'swallowing' | 'pulled'): void
+  /**
+   * `holding`: what the cloud answers waits until the cable is good again. `swallowing`: it is lost, and nobody notices.
+   * `pulled`: cut now, and refused from now on.
+   */
+  become(state: CableState): void
 }
+
+type CableState = 'good' | 'holding' | 'swallowing' | 'pulled'
 
 /** @param port of the cloud, on loopback */
 export async function layCable(port: number): Promise<Cable> {
-  let state: 'good' | 'swallowing' | 'pulled' = 'good'
+  let state: CableState = 'good'
   const sockets = new Set<Socket>()
+  const clouds = new Set<Socket>()
   const server = createServer((device) => {
     if (state === 'pulled') return device.destroy()
     const cloud = connect(port, '127.0.0.1')
     join(device, cloud)
     join(cloud, device)
+    clouds.add(cloud)
+    cloud.on('close', () => clouds.delete(cloud))
+    if (state === 'holding') cloud.pause()
     device.on('data', (bytes) => cloud.write(bytes))
     cloud.on('data', (bytes) => (state === 'swallowing' ? undefined : device.write(bytes)))
     return undefined
@@ -41,6 +50,10 @@ export async function layCable(port: number): Promise<Cable> {
     become(next) {
       state = next
       if (next === 'pulled') cut()
+      for (const cloud of clouds) {
+        if (next === 'holding') cloud.pause()
+        else cloud.resume()
+      }
     },
     async [Symbol.asyncDispose]() {
       cut()

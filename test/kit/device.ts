@@ -12,6 +12,7 @@ import { asFailure, Failure } from '../../agent/failure.ts'
 import { systemClock } from '../../agent/system/clock.ts'
 import { createLog } from '../../agent/system/log.ts'
 import { createNotify } from '../../agent/system/notify.ts'
+import type { ClockTrustWatch } from '../../agent/time/watch.ts'
 import type { DeviceCredential } from '../cloud/authority.ts'
 import { createJournal } from './journal.ts'
 import type { Journal } from './journal.ts'
@@ -122,13 +123,24 @@ export async function makeDevice(cloud: Surroundings, options: DeviceOptions): P
   }
 }
 
+/** The clock of a device whose time is the test's own affair. */
+const believed: ClockTrustWatch = {
+  current: () => ({ trust: 'trusted', reason: 'a test says so' }),
+  run: (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+  suspect: () => undefined,
+  proven: () => Promise.resolve(),
+  untilPlausible: () => Promise.resolve(believed.current()),
+  onChange: () => () => undefined,
+}
+
 function bootAgent(config: Config, world: Partial<World>): BootedAgent {
   const clock = world.clock ?? systemClock
   const journal = createJournal()
   const log = world.log ?? createLog({ level: config.log.level, clock, write: journal.write })
   const notify = world.notify ?? createNotify({ environment: {}, clock, log })
   const off = new AbortController()
-  const complete: World = { clock, log, notify, random: world.random ?? Math.random }
+  const watchClock = world.watchClock ?? (world.clock === undefined ? undefined : async () => believed)
+  const complete: World = { clock, log, notify, random: world.random ?? Math.random, ...(watchClock && { watchClock }) }
   const over = liveAsAgent(config, complete, off.signal)
     .then(() => undefined, asFailure)
     .finally(() => journal.end())

@@ -3,7 +3,8 @@
 /** Folder of agent/ (or a file at its top) → what it may import at run time. `*` is everything below agent/. */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   'failure.ts': ['failure-table.ts'],
-  'failure-table.ts': [],
+  'failure-table.ts': ['auth-failures.ts'],
+  'auth-failures.ts': ['failure-table.ts'],
   'version.ts': [],
   system: ['failure.ts'],
   config: ['failure.ts', 'system'],
@@ -14,12 +15,17 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   issue: ['failure.ts', 'system', 'pki'],
   provision: ['failure.ts', 'system', 'pki', 'wire'],
   hub: ['failure.ts', 'system', 'pki', 'wire'],
+  methods: ['failure.ts', 'system'],
   twin: ['failure.ts'],
   telemetry: ['failure.ts', 'system'],
+  time: ['failure.ts', 'system'],
   control: ['failure.ts', 'system'],
   commands: ['config', 'control', 'credential', 'health', 'pki', 'failure.ts', 'system', 'version.ts'],
   'facts.ts': ['*'],
-  'identity.ts': ['*'],
+  'policy.ts': ['*'],
+  'loaded.ts': ['*'],
+  'auth.ts': ['*'],
+  'clock-watch.ts': ['*'],
   'certificate.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
@@ -29,23 +35,28 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
 
 /** More that may be imported as types only: the shape of a thing, never its code. */
 const typeArrows: Readonly<Record<string, readonly string[]>> = {
+  methods: ['credential'],
   twin: ['credential', 'health', 'system'],
-  control: ['health'],
+  health: ['credential'],
+  control: ['credential', 'health'],
   config: ['pki'],
 }
 
 /** Modules that decide and do nothing else: no file, no socket, no clock, no chance. */
 export const pureModules: readonly RegExp[] = [
-  /^failure(-table)?\.ts$/,
-  /^config\/schema\.ts$/,
+  /^(failure|failure-table|auth-failures)\.ts$/,
+  /^config\/(schema(-auth)?|instant|methods|rules(-auth|-methods)?)\.ts$/,
   /^pki\/chain\.ts$/,
-  /^credential\/(lifecycle|policy|need)\.ts$/,
+  /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,
+  /^credential\/(judge-wish|refusals|budget|own-move|fallback|rescue|return|retirement|retry|as-of-now)\.ts$/,
   /^wire\/diagnose\.ts$/,
   /^hub\/(supervise-policy|twin-document)\.ts$/,
   /^twin\//,
+  /^methods\//,
   /^telemetry\/sample\.ts$/,
-  /^health\/warnings\.ts$/,
+  /^health\/(warnings|warning-table|auth-findings)\.ts$/,
   /^system\/(backoff|redact|json)\.ts$/,
+  /^time\/(trust|measure-plan|server-chain)\.ts$/,
 ]
 
 const impureImport =

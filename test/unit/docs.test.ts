@@ -26,7 +26,12 @@ test('a document that is missing or was edited is stale, and one run makes all c
   const all = documents.map(({ path }) => path)
   await mkdir(join(folder.path, 'docs'))
   await writeFile(join(folder.path, 'README.md'), '<!-- generated: demo -->\n<!-- end -->\n')
+  const parts = ['desired', 'reported', 'warnings', 'methods', 'statuses']
+  const twinParts = parts.map((name) => `<!-- generated: ${name} -->\n<!-- end -->\n`)
+  await writeFile(join(folder.path, 'docs/twin.md'), twinParts.join(''))
   await writeFile(join(folder.path, 'docs/telemetry.md'), '<!-- generated: fields -->\n<!-- end -->\n')
+  const sections = '<!-- generated: diagram -->\n<!-- end -->\n<!-- generated: steps -->\n<!-- end -->\n'
+  await writeFile(join(folder.path, 'docs/transitions.md'), sections)
   assert.deepEqual(await findStale(folder.path, documents), all)
   assert.deepEqual(await writeStale(folder.path, documents), all)
   assert.deepEqual(await findStale(folder.path, documents), [])
@@ -68,26 +73,38 @@ test('markers that are missing, doubled, unclosed or part of a body are refused'
   assert.throws(() => replaceBetweenMarkers(`${open}<!-- end -->\n`, 'a', 'x\n<!-- end -->\ny'))
 })
 
-test('the example with every key uncommented is a configuration without problems, and holds every key once', async () => {
-  const example = exampleFile()
-  const uncommented = example.replaceAll(/^# (\w+ = .*)$/gm, '$1')
-  await using folder = await makeTemporaryFolder()
-  await writeFile(join(folder.path, 'config.toml'), uncommented)
-  const loaded = loadConfig({ environment: {}, folder: folder.path })
-  assert.deepEqual(loaded.ok ? [] : loaded.problems, [])
-  assert.deepEqual(
-    Object.keys(loaded.ok ? loaded.origins : {}),
-    describeKeys(configSchema).map(({ key }) => key),
-  )
+test('the example with every key uncommented, but for one of two SAS secrets, is a configuration without problems, and holds every key once', async () => {
+  const every = describeKeys(configSchema).map(({ key }) => key)
+  const secrets = [
+    'keyFile = "/etc/iot-device-agent/secrets/sas.key"',
+    'connectionStringFile = "credential:connection-string"',
+  ]
+  for (const [index, commented] of secrets.entries()) {
+    const uncommented = exampleFile().replaceAll(/^# (\w+ = .*)$/gm, (line, setting) =>
+      setting === commented ? line : setting,
+    )
+    await using folder = await makeTemporaryFolder()
+    await writeFile(join(folder.path, 'config.toml'), uncommented)
+    const loaded = loadConfig({ environment: {}, folder: folder.path })
+    assert.deepEqual(loaded.ok ? [] : loaded.problems, [])
+    const absent = ['auth.sas.keyFile', 'auth.sas.connectionStringFile'][index]
+    assert.deepEqual(
+      Object.keys(loaded.ok ? loaded.origins : {}),
+      every.filter((key) => key !== absent),
+    )
+  }
 })
 
 test('the example as it is shipped sets nothing', () => {
   const tree = parse(exampleFile())
   assert.deepEqual(JSON.parse(JSON.stringify(tree)), {
     ...Object.fromEntries(
-      ['device', 'dps', 'issuer', 'telemetry', 'hub', 'log', 'tls', 'paths'].map((name) => [name, {}]),
+      ['device', 'dps', 'issuer', 'telemetry', 'hub', 'clock', 'methods', 'log', 'tls', 'paths'].map((name) => [
+        name,
+        {},
+      ]),
     ),
-    auth: { x509: {} },
+    auth: { x509: {}, sas: {}, fallback: {} },
   })
 })
 

@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Config } from '../../agent/config/paths.ts'
 import { isStatus } from '../../agent/control/status.ts'
+import type { Lifecycle } from '../../agent/credential/lifecycle.ts'
+import { emptyMemory } from '../../agent/credential/memory.ts'
+import type { Rotation } from '../../agent/credential/rotation-ports.ts'
 import type { X509Credential } from '../../agent/credential/x509-credential.ts'
 import { createFacts, judgeHealth, reportOf, statusOf } from '../../agent/facts.ts'
 import type { Facts } from '../../agent/facts.ts'
 import { Failure } from '../../agent/failure.ts'
 import { createBuffer } from '../../agent/telemetry/buffer.ts'
+import { configOf, loadText } from './config/folder.ts'
 
 const NOW_MS = Date.UTC(2026, 5, 1, 12)
 const DAY_MS = 86_400_000
 
-const config = {
-  device: { registrationId: 'press-07' },
-  dps: { idScope: '0ne00ABCDEF' },
-} as Config
+const config = configOf(await loadText(''))
 
 function surroundings() {
   const spool = createBuffer({ maxSamples: 2, maxBytes: 1000 })
@@ -34,10 +34,27 @@ function credential(origin: 'vault' | 'files'): X509Credential {
   return { ...common, origin, keyFile, generation: 'gen-0001' }
 }
 
+/** Credentials that stand on a certificate. */
+function rotation(lifecycle: Lifecycle): Rotation {
+  return {
+    record: () => ({ version: 1, lifecycle, memory: emptyMemory }),
+    inventory: () => ({ certificates: [], sas: 'absent' }),
+    waiting: () => undefined,
+    run: () => Promise.reject(new Error('it does not run')),
+    wish: () => undefined,
+    clockMended: () => undefined,
+    order: () => Promise.reject(new Error('it takes no orders')),
+  }
+}
+
+const active = { lane: 'x509', generation: 'gen-0001' } as const
+
 /** The facts of a device that is connected and well. */
 function connected(): Facts {
   return {
     ...createFacts(NOW_MS - 60_000),
+    clock: () => ({ trust: 'trusted' }),
+    rotation: rotation({ phase: 'steady', active }),
     connection: { state: 'connected', sinceMs: NOW_MS - 30_000 },
     device: { deviceId: 'press-07', assignedHub: 'hub-1.example' },
     credential: credential('vault'),
@@ -68,7 +85,7 @@ test('the status of a connected device has its hub, its certificate, and the mod
 })
 
 test('neither the status nor the report has the key or the chain in it', () => {
-  for (const view of [statusOf(connected(), surroundings(), NOW_MS), reportOf(connected(), surroundings())])
+  for (const view of [statusOf(connected(), surroundings(), NOW_MS), reportOf(connected(), surroundings(), NOW_MS)])
     assert.doesNotMatch(JSON.stringify(view), /THE KEY ITSELF|THE CHAIN/)
 })
 
@@ -114,8 +131,12 @@ test('a warning is raised once, keeps its time while it stands, and is cleared o
 })
 
 test('while the next certificate is awaited the one in use stays in the report', () => {
-  const facts = { ...connected(), awaitingSinceMs: NOW_MS - 5_000 }
-  const { auth } = reportOf(facts, surroundings()) as { auth: { state: string; certificate: { serial: string } } }
+  const move = { to: 'x509', fresh: true, cause: 'twin', atMs: NOW_MS - 6_000 } as const
+  const preparing = rotation({ phase: 'preparing', active, move })
+  const facts = { ...connected(), rotation: preparing, awaitingSinceMs: NOW_MS - 5_000 }
+  const { auth } = reportOf(facts, surroundings(), NOW_MS) as {
+    auth: { state: string; certificate: { serial: string } }
+  }
   assert.deepEqual([auth.state, auth.certificate.serial], ['awaitingCertificate', '0A'])
   assert.ok(judgeHealth(facts, surroundings(), NOW_MS).raised.some(({ code }) => code === 'AWAITING_CERTIFICATE'))
 })
@@ -127,7 +148,10 @@ test('what the buffer gave up is counted in status and report, and warned of', a
   const { telemetry } = statusOf(facts, around, NOW_MS)
   assert.deepEqual([telemetry.buffered, telemetry.dropped['full']], [2, 1])
   judgeHealth(facts, around, NOW_MS)
-  const { outbox, warnings } = reportOf(facts, around) as { outbox: unknown; warnings: readonly { code: string }[] }
+  const { outbox, warnings } = reportOf(facts, around, NOW_MS) as {
+    outbox: unknown
+    warnings: readonly { code: string }[]
+  }
   assert.deepEqual(outbox, { depth: 2, bytes: 4, dropped: 1 })
   assert.deepEqual(
     warnings.map(({ code }) => code),
@@ -137,10 +161,8 @@ test('what the buffer gave up is counted in status and report, and warned of', a
 
 test('a refused wish is named in the warning, a followed one is not', () => {
   const facts = connected()
-  facts.acknowledgements = [
-    { key: 'log.level', value: 'info', ac: 200, av: 2, ad: 'applied' },
-    { key: 'telemetry.intervalSeconds', value: 60, ac: 400, av: 2, ad: 'no' },
-  ]
+  const refusals = [{ key: 'telemetry.intervalSeconds', status: 400, reason: 'no' } as const]
+  facts.desired = { version: 2, wishes: { logLevel: 'info' }, refusals, readAtMs: NOW_MS }
   const [raised] = judgeHealth(facts, surroundings(), NOW_MS).raised
   assert.deepEqual([raised?.code, raised?.text], ['DESIRED_REFUSED', 'refused: telemetry.intervalSeconds'])
 })

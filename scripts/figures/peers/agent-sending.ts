@@ -24,7 +24,11 @@ const seconds = Number(need('SECONDS'))
 async function main(): Promise<void> {
   const session = await openSession({
     ...{ host: need('HUB_HOST'), deviceId: need('DEVICE_ID'), productInfo: 'bench', keepAliveSeconds: 45 },
-    certificate: { chainPem: readFileSync(need('CERT_PATH'), 'utf8'), keyPem: readFileSync(need('KEY_PATH'), 'utf8') },
+    credential: {
+      lane: 'x509',
+      chainPem: readFileSync(need('CERT_PATH'), 'utf8'),
+      keyPem: readFileSync(need('KEY_PATH'), 'utf8'),
+    },
     clock: systemClock,
   })
   const ways = {

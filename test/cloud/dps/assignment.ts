@@ -3,6 +3,7 @@ import type { HubRegistry, IdentityCredential, InitialTwin, Recorder } from '../
 import { ServiceError } from '../model.ts'
 import type { Allocation, CustomAllocation } from './allocation.ts'
 import { allocate } from './allocation.ts'
+import { fingerprintOf } from './attestation.ts'
 import type { Proof } from './attestation.ts'
 import { certificateInfo, commonName, sha256Thumbprint } from './certificates.ts'
 import type { Enrollment } from './enrollments.ts'
@@ -26,6 +27,8 @@ export interface Registrar {
   /** The name that a device reads for a hub; its host usually. */
   readonly assignedHost: (hub: string) => string
   readonly customAllocation: () => CustomAllocation | undefined
+  /** Asked once before each write to a hub: true when the write is lost. */
+  readonly losesWrite: () => boolean
 }
 
 /**
@@ -59,6 +62,7 @@ export async function assign(registrar: Registrar, registration: Registration): 
     enrollment: { kind: enrollment.kind, id: enrollment.id },
     hub: target,
     deviceId,
+    attested: { fingerprint: fingerprintOf(proof), atMs: now() },
     state,
   })
   const { host, recorder } = registrar
@@ -107,18 +111,21 @@ function place(registrar: Registrar, { enrollment, proof }: Registration, placem
   const find = (host: string) => registrar.hubs.find((hub) => hub.host === host)
   const hub = find(target)
   if (hub === undefined) throw new ServiceError(400000, `${target} is not linked to this provisioning service.`)
+  const write: HubRegistry['assign'] = (...identity) => {
+    if (!registrar.losesWrite()) hub.assign(...identity)
+  }
   const initialTwin = allocation.initialTwin ?? enrollment.initialTwin
   if (record === undefined || record.hub === target) {
-    hub.assign(deviceId, credentialOf(proof), hub.has(deviceId) ? undefined : initialTwin)
+    write(deviceId, credentialOf(proof), hub.has(deviceId) ? undefined : initialTwin)
     return record === undefined ? 'initialAssignment' : 'reprovisionedToInitialAssignment'
   }
   const released = find(record.hub)?.release(record.deviceId)
   if (!enrollment.reprovisionPolicy.migrateDeviceData) {
-    hub.assign(deviceId, credentialOf(proof), initialTwin ?? {})
+    write(deviceId, credentialOf(proof), initialTwin ?? {})
     return 'deviceDataReset'
   }
   const migrated: InitialTwin | undefined =
     released === undefined ? initialTwin : { tags: released.tags, properties: { desired: released.desired } }
-  hub.assign(deviceId, credentialOf(proof), migrated)
+  write(deviceId, credentialOf(proof), migrated)
   return 'deviceDataMigrated'
 }

@@ -1,4 +1,5 @@
 /** Whether what a device showed proves its registration ID, and through which enrollment. Pure: time is an argument. */
+import { createHash } from 'node:crypto'
 import type { X509Certificate } from 'node:crypto'
 import type { Hello } from '../model.ts'
 import { deriveDeviceKey, parseSas, verifySas } from '../sas.ts'
@@ -22,6 +23,12 @@ export interface AttestationRequest {
   readonly registrationId: string
   readonly enrollments: EnrollmentStore
   readonly nowMs: number
+}
+
+/** Tells one proof from another without giving it away. */
+export function fingerprintOf(proof: Proof): string {
+  if (proof.type === 'x509') return proof.leaf.fingerprint256
+  return createHash('sha256').update(proof.primaryKey).digest('hex')
 }
 
 /** A password is judged as a SAS token, otherwise the certificate chain is. */

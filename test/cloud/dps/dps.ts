@@ -60,7 +60,8 @@ export function createDps(options: DpsOptions): Dps {
   const polls = createWindows(10_000)
   let custom = options.customAllocation
   const assignedHost = options.assignedHost ?? ((hub: string) => hub)
-  const registrar = { host, hubs, records, recorder, now, assignedHost, customAllocation: () => custom }
+  const losesWrite = () => faults.strikes('forgetAfterAssignment')
+  const registrar = { host, hubs, records, recorder, now, assignedHost, losesWrite, customAllocation: () => custom }
 
   const refuse = ({ link, rid }: Question, refusal: Refusal, retryAfterSeconds?: number) => {
     const { errorCode, message, reason } = refusal
@@ -113,6 +114,8 @@ export function createDps(options: DpsOptions): Dps {
       return sayAssigning(question, operation)
     }
     if (outcome.ended === 'refused') return refuse(question, { ...outcome, reason: outcome.message })
+    if (outcome.state.status === 'assigned' && faults.strikes('answerLost'))
+      return link.cut('the fault answerLost: assigned, and the answer is lost')
     const echo = faults.get('dpsAnswer') === 'nonAscii' ? { payload: { asset: 'Motor č. 5' } } : {}
     const registrationState = { ...outcome.state, ...echo }
     return answer(link, responseTopic(200, rid), { operationId, status: registrationState.status, registrationState })

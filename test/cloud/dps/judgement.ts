@@ -1,8 +1,8 @@
 /** What stands before a registration: who asks, and whether the proof is good. Decides only; the caller acts. */
 import type { Faults } from '../faults.ts'
 import type { Hello, Verdict } from '../model.ts'
-import type { Attested } from './attestation.ts'
-import { attest } from './attestation.ts'
+import type { Attested, Proof } from './attestation.ts'
+import { attest, fingerprintOf } from './attestation.ts'
 import type { Enrollment, EnrollmentStore } from './enrollments.ts'
 import type { Records } from './records.ts'
 import type { DpsUser } from './username.ts'
@@ -41,6 +41,14 @@ export function createCourt({ idScope, faults, enrollments, records, now }: Cour
     return unauthorized('Unauthorized', `${registrationId} is registered through the ${before.kind} ${before.id}`)
   }
 
+  const cacheRefusal = (proof: Proof, registrationId: string): Refusal | undefined => {
+    const before = records.get(registrationId)?.attested
+    const cachedMs = faults.get('credentialCacheMinutes') * 60_000
+    if (before === undefined || now() - before.atMs >= cachedMs) return undefined
+    if (before.fingerprint === fingerprintOf(proof)) return undefined
+    return unauthorized('Unauthorized', `DPS still has another credential of ${registrationId} in its cache`)
+  }
+
   const judge = (hello: Hello, user: DpsUser): Refusal | Admitted => {
     const { registrationId } = user
     if (!isSameId(hello.clientId, registrationId))
@@ -53,7 +61,8 @@ export function createCourt({ idScope, faults, enrollments, records, now }: Cour
     if (attested.outcome === 'refused') return unauthorized(attested.message, attested.reason)
     if (attested.outcome === 'disabled' && faults.get('disabledEnrollment') === 'response401')
       return unauthorized('Unauthorized', attested.reason)
-    return crossGroupRefusal(attested.enrollment, registrationId) ?? attested
+    const cached = attested.outcome === 'attested' ? cacheRefusal(attested.proof, registrationId) : undefined
+    return crossGroupRefusal(attested.enrollment, registrationId) ?? cached ?? attested
   }
 
   return {

@@ -33,6 +33,8 @@ export interface RegistrationRecord {
   /** Host of the hub, also where the answer names it differently. */
   readonly hub: string
   readonly deviceId: string
+  /** What the device attested with last, as a fingerprint, and when (wall time in milliseconds). */
+  readonly attested: { readonly fingerprint: string; readonly atMs: number }
   readonly state: RegistrationState
 }
 

@@ -88,7 +88,7 @@ export function createService(options: ServiceOptions): CloudService {
           : await answer(api, host, request).catch((cause: unknown) => api.refusal(serviceErrorOf(cause), now()))
       const [path = '/'] = (request.url ?? '/').split('?')
       recorder.add({ kind: 'service', host, method: request.method ?? '', path, status: reply.status })
-      write(response, reply)
+      write(response, reply, now())
     },
   }
 }
@@ -106,10 +106,12 @@ function serviceErrorOf(cause: unknown): ServiceError {
   return new ServiceError(500000, cause instanceof Error ? cause.message : String(cause))
 }
 
-function write(response: ServerResponse, { status, headers = {}, body }: Reply): void {
+/** The date is that of the stand-in's clock, not of the machine. */
+function write(response: ServerResponse, { status, headers = {}, body }: Reply, nowMs: number): void {
   if (response.destroyed) return
   const text = body === undefined ? '' : JSON.stringify(body)
   const type = body === undefined ? {} : { 'content-type': 'application/json; charset=utf-8' }
-  response.writeHead(status, { ...type, 'content-length': String(Buffer.byteLength(text)), ...headers })
+  const date = new Date(nowMs).toUTCString()
+  response.writeHead(status, { ...type, date, 'content-length': String(Buffer.byteLength(text)), ...headers })
   response.end(text)
 }

@@ -36,6 +36,22 @@ const meant: readonly (readonly [written: string, key: string])[] = [
   ['paths.state_dir', 'paths.stateDir'],
   ['stateDir', 'paths.stateDir'],
   ['issuer.path', 'issuer.folder'],
+  ['auth.sas.groupKey', 'auth.sas.keyFile'],
+  ['auth.sas.symmetricKey', 'auth.sas.keyFile'],
+  ['auth.symmetric_key', 'auth.sas.keyFile'],
+  ['auth.sas.primaryKey', 'auth.sas.keyFile'],
+  ['sharedAccessKey', 'auth.sas.keyFile'],
+  ['auth.sas.deviceKey', 'auth.sas.keyFile'],
+  ['auth.sas.key', 'auth.sas.keyFile'],
+  ['auth.sas.key_file', 'auth.sas.keyFile'],
+  ['auth.sas.connectionString', 'auth.sas.connectionStringFile'],
+  ['auth.key', 'auth.x509.keyFile'],
+  ['auth.auth_mode', 'auth.mode'],
+  ['auth.fallback.untilDate', 'auth.fallback.until'],
+  ['auth.fallback.holdOffMinutes', 'auth.fallback.holdOffSeconds'],
+  ['auth.soakHours', 'auth.soakSeconds'],
+  ['fallback.enabled', 'auth.fallback.enabled'],
+  ['method.allowed', 'methods.allowed'],
 ]
 
 for (const [written, key] of meant) {
@@ -45,7 +61,7 @@ for (const [written, key] of meant) {
 }
 
 test('nothing is suggested for what resembles no key', () => {
-  for (const written of ['proxy.url', 'x', '__proto__', 'auth.sas.connectionString', 'a'.repeat(100_000)]) {
+  for (const written of ['proxy.url', 'x', '__proto__', 'a'.repeat(100_000)]) {
     assert.equal(suggestKey(written, keys), undefined, written.slice(0, 30))
   }
 })
@@ -80,6 +96,9 @@ test('an unknown key is named whole, with a suggestion, and its value is not sho
 const misplaced: readonly (readonly [name: string, text: string, keys: readonly string[]])[] = [
   ['keys of an unknown table', '[dsp]\nhots = 1\nidScope = 2\n', ['dsp.hots', 'dsp.idScope']],
   ['an empty unknown table', '[server]\n', ['server']],
+  ['an inner table as a value', 'auth.fallback = true\n', ['auth.fallback']],
+  ['a table where an inner value is expected', '[auth.mode]\nx = 1\n', ['auth.mode']],
+  ['keys beside and below an inner table', '[auth]\nmod = 1\n[auth.sas]\nx = 2\n', ['auth.mod', 'auth.sas.x']],
   ['a key at the wrong level', '[auth]\nkeyType = "ec-p256"\n', ['auth.keyType']],
   ['a table too deep', '[dps.tls]\nhost = "a"\n', ['dps.tls.host']],
   ['a table where a value is expected', '[log.level]\nx = 1\n', ['log.level']],

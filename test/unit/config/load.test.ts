@@ -15,10 +15,31 @@ test('the two required variables alone are a whole configuration, with the docum
   assert.deepEqual(config, {
     device: { registrationId: 'press-07', idRule: 'portable' },
     dps: { host: 'global.azure-devices-provisioning.net', idScope: '0ne00ABCDEF' },
-    auth: { x509: { keyType: 'ec-p256' } },
+    auth: {
+      born: 'x509',
+      allowDowngrade: true,
+      movesPerDay: 12,
+      registerWithinSeconds: 600,
+      proveWithinSeconds: 300,
+      soakSeconds: 86_400,
+      x509: { enabled: true, keyType: 'ec-p256' },
+      sas: { enrollment: 'group' },
+      fallback: {
+        enabled: false,
+        untilMs: undefined,
+        refusals: 5,
+        holdOffSeconds: 1800,
+        perDay: 2,
+        returnAfterSeconds: 14_400,
+      },
+    },
     issuer: { kind: 'folder', folder: '/var/lib/iot-device-agent' },
     telemetry: { intervalSeconds: 60, bufferSamples: 10_000 },
     hub: { keepAliveSeconds: 45 },
+    clock: { syncWaitSeconds: 300, skewSource: 'global.azure-devices-provisioning.net:443' },
+    methods: {
+      allowed: ['ping', 'getStatus', 'setAuthMode', 'renewCertificate', 'reprovision', 'setLogLevel'],
+    },
     log: { level: 'info' },
     tls: {},
     paths: {
@@ -27,6 +48,9 @@ test('the two required variables alone are a whole configuration, with the docum
       requestsDir: '/var/lib/iot-device-agent/requests',
       issuedDir: '/var/lib/iot-device-agent/issued',
       assignmentFile: '/var/lib/iot-device-agent/assignment.json',
+      sasAssignmentFile: '/var/lib/iot-device-agent/assignment-sas.json',
+      auditFile: '/var/lib/iot-device-agent/audit.ndjson',
+      clockFile: '/var/lib/iot-device-agent/clock',
       controlSocket: '/run/iot-device-agent/control.sock',
     },
   })
@@ -45,6 +69,7 @@ test('every variable of the Python client and of the agent reaches its key', asy
     IOT_AGENT_CA_FILE: '/c/ca.pem',
     IOT_AGENT_STATE_DIR: '/home/u/state',
     IOT_AGENT_RUNTIME_DIR: '/home/u/run',
+    IOT_AGENT_SAS_KEY_FILE: 'credential:sas',
   })
   const config = configOf(loaded)
   assert.equal(config.dps.host, 'localhost:28883')
@@ -52,6 +77,7 @@ test('every variable of the Python client and of the agent reaches its key', asy
   assert.deepEqual(providedPair(config), { certificateFile: '/c/leaf.pem', keyFile: '/c/leaf.key' })
   assert.equal(config.telemetry.intervalSeconds, 5)
   assert.equal(config.log.level, 'debug')
+  assert.equal(config.auth.sas.keyFile, 'credential:sas')
   assert.equal(config.tls.caFile, '/c/ca.pem')
   assert.equal(config.paths.stateDir, '/home/u/state')
   assert.equal(config.paths.controlSocket, '/home/u/run/control.sock')

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { duration, formatStatus, MAX_LINES } from '../../../agent/control/status-text.ts'
+import { formatStatus, MAX_LINES } from '../../../agent/control/status-text.ts'
 import { isStatus } from '../../../agent/control/status.ts'
 import type { CertificateStatus, Status } from '../../../agent/control/status.ts'
+import { duration } from '../../../agent/control/time-text.ts'
 import { daysLeft, judge } from '../../../agent/control/verdict.ts'
 import { track } from '../../../agent/health/tracker.ts'
 import type { Warning } from '../../../agent/health/tracker.ts'
-import type { WarningCode } from '../../../agent/health/warnings.ts'
+import type { WarningCode } from '../../../agent/health/warning-table.ts'
 
 const atMs = Date.UTC(2026, 0, 5, 12, 0, 0)
 

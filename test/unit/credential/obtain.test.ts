@@ -41,7 +41,7 @@ async function setUp(folder: string) {
   return { clock, vault, request, events, report: (event: ObtainEvent) => void events.push(event) }
 }
 
-test('a good chain becomes the active credential', async () => {
+test('a good chain becomes a generation of the vault', async () => {
   await using folder = await makeTemporaryFolder()
   const device = await setUp(folder.path)
   const { source, receptions } = sourceOf(() => issuer.chainFor(device.request))

@@ -80,7 +80,7 @@ async function intercept(isPowered: () => boolean, unsynced: Unsynced): Promise<
     putMethod(prototype, 'writeFile', async (handle, run, [content]) => {
       const text = String(content)
       const powered = isPowered()
-      unsynced.wrote(pathOf(handle))
+      unsynced.wrote(pathOf(handle), unsynced.keep(pathOf(handle)))
       await run(powered ? text : text.slice(0, text.length / 2))
       if (!powered) throw new Error('the power is off')
     }),

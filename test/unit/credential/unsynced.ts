@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync, truncateSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 
@@ -20,7 +20,8 @@ export const losses: readonly Loss[] = [false, true].flatMap((content) =>
 export interface Unsynced {
   /** A copy of what lies there, if anything does: for `renamed` and `removed`, taken before. */
   keep(path: string): string | undefined
-  wrote(path: string): void
+  /** @param before a copy of the content that was overwritten or continued, which may come back */
+  wrote(path: string, before: string | undefined): void
   made(path: string): void
   removed(path: string, before: string | undefined): void
   /** Within one folder. */
@@ -35,6 +36,10 @@ interface Placed {
   path: string
 }
 
+interface Written extends Placed {
+  readonly before: string | undefined
+}
+
 interface NameChange extends Placed {
   /** Takes the change back. */
   readonly undo: (path: string) => void
@@ -43,7 +48,7 @@ interface NameChange extends Placed {
 export function createUnsynced(): Unsynced {
   const copies = mkdtempSync(join(tmpdir(), 'unsynced-'))
   let kept = 0
-  let written: Placed[] = []
+  let written: Written[] = []
   let changes: NameChange[] = []
 
   const forgetContent = (path: string) => {
@@ -58,7 +63,7 @@ export function createUnsynced(): Unsynced {
       cpSync(path, copy, { recursive: true, preserveTimestamps: true })
       return copy
     },
-    wrote: (path) => void written.push({ path }),
+    wrote: (path, before) => void written.push({ path, before }),
     made: (path) => void changes.push({ path, undo: (now) => rmSync(now, { recursive: true, force: true }) }),
     removed(path, before) {
       forgetContent(path)
@@ -81,11 +86,17 @@ export function createUnsynced(): Unsynced {
       changes = changes.filter((change) => dirname(change.path) !== path)
     },
     lose({ content, names }) {
-      if (content) for (const { path } of written) truncateSync(path, 0)
+      // The oldest content last: it is what the disk knows.
+      if (content) for (const { path, before } of written.toReversed()) forget(path, before)
       if (names) for (const change of changes.toReversed()) change.undo(change.path)
       rmSync(copies, { recursive: true })
     },
   }
+}
+
+function forget(path: string, before: string | undefined): void {
+  if (before === undefined) truncateSync(path, 0)
+  else writeFileSync(path, readFileSync(before))
 }
 
 function bringBack(before: string | undefined, path: string): void {

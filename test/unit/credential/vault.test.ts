@@ -1,38 +1,14 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test, { after } from 'node:test'
+import test from 'node:test'
 import { Failure } from '../../../agent/failure.ts'
 import { exists } from '../../../agent/system/files.ts'
 import { createFakeClock } from '../../kit/clock.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
-import { ID, makeTestIssuer, openSound, openTorn, publicKeys, wanted } from './fixture.ts'
-import { cutAfter, losses } from './power-cut.ts'
-
-const authorities = await makeTemporaryFolder()
-after(() => authorities[Symbol.asyncDispose]())
-const issuer = await makeTestIssuer(authorities.path)
-
-/** Vaults that tests work on copies of: one generation in use; the same and an open request, with the chain for it. */
-const inUse = join(authorities.path, 'in-use')
-const waiting = join(authorities.path, 'waiting')
-{
-  const vault = await openSound(inUse)
-  await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
-}
-await cp(inUse, waiting, { recursive: true })
-const openRequest = await (await openSound(waiting)).request(wanted)
-const openChain = await issuer.checkedFor(openRequest)
-
-async function preparedState(
-  from = inUse,
-): Promise<AsyncDisposable & { readonly path: string; readonly vault: string }> {
-  const folder = await makeTemporaryFolder()
-  const path = join(folder.path, 'state')
-  await cp(from, path, { recursive: true, preserveTimestamps: true })
-  return { path, vault: join(path, 'credentials'), [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() }
-}
+import { ID, openSound, openTorn, publicKeys, wanted } from './fixture.ts'
+import { generation, issuer, namesIn, preparedState, refOf, waiting } from './prepared-vault.ts'
 
 const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8)
 
@@ -76,7 +52,7 @@ test('an empty vault has neither credential nor request', async () => {
   assert.equal(await vault.pending(), undefined)
 })
 
-test('an accepted chain is in use at once and after a restart, under a name of its own', async () => {
+test('an accepted chain is in the vault at once and after a restart, under a name of its own', async () => {
   await using folder = await makeTemporaryFolder()
   const vault = await openSound(folder.path)
   const request = await vault.request(wanted)
@@ -88,7 +64,10 @@ test('an accepted chain is in use at once and after a restart, under a name of i
   assert.equal(credential.chainPem, chain.pem)
   assert.equal(credential.facts.thumbprintSha256, chain.facts.thumbprintSha256)
   assert.equal(await vault.pending(), undefined)
-  assert.deepEqual(await (await openSound(folder.path)).active(), credential)
+  const reopened = await openSound(folder.path)
+  assert.deepEqual(await reopened.active(), credential)
+  assert.deepEqual(await reopened.load(refOf(credential)), credential)
+  assert.deepEqual(await reopened.generations(), [credential])
   const generation = join(folder.path, 'credentials', 'gen-0001')
   assert.deepEqual(await readdir(generation), ['chain.pem', 'key.pem', 'meta.json', 'request.csr'])
   assert.equal(await modeOf(join(generation, 'key.pem')), '600')
@@ -98,11 +77,15 @@ test('the next generation has another key and leaves the superseded one as it wa
   await using state = await preparedState()
   const vault = await openSound(state.path)
   const before = await vault.active()
+  assert.equal(before?.generation, 'gen-0001')
   const request = await vault.request(wanted)
   assert.equal((await vault.active())?.generation, 'gen-0001', 'waiting disturbs nothing')
   const credential = await vault.accept(await issuer.checkedFor(request))
   assert.equal(credential.generation, 'gen-0002')
   assert.notEqual(credential.keyPem, before?.keyPem)
+  assert.deepEqual(await namesIn(vault), ['gen-0002', 'gen-0001'], 'newest first')
+  assert.deepEqual(await vault.pointer(), generation('gen-0001'), 'it has not proved itself')
+  assert.deepEqual(await vault.active(), before)
   assert.equal(await readFile(join(state.vault, 'gen-0001', 'key.pem'), 'utf8'), before?.keyPem)
   assert.equal(await readFile(join(state.vault, 'gen-0001', 'chain.pem'), 'utf8'), before?.chainPem)
 })
@@ -131,102 +114,6 @@ test('a request for another registration ID is set aside, not reused and not los
   assert.equal(await readFile(join(folder.path, 'credentials', names[1] ?? '', 'key.pem'), 'utf8'), keyPem)
 })
 
-/** Cuts the power before every call that changes the disk and after the last one, with every loss that may follow. */
-async function atEveryCut(check: (allowed: number, loss: (typeof losses)[number]) => Promise<boolean>): Promise<void> {
-  for (const loss of losses) {
-    let allowed = 0
-    while (await check(allowed, loss)) allowed += 1
-    assert.ok(allowed > 10 && allowed < 100, 'it was cut at every call')
-  }
-}
-
-/** What lies about that nobody will ever use. */
-async function leftoversIn(path: string): Promise<readonly string[]> {
-  const names = await readdir(path, { recursive: true })
-  return names.filter((name) => name.endsWith('.tmp'))
-}
-
-test('wherever the making of a request is cut off, the next start has one whole request', async () => {
-  await atEveryCut(async (allowed, loss) => {
-    await using folder = await makeTemporaryFolder()
-    const state = join(folder.path, 'state')
-    let made: string | undefined
-    const cut = await cutAfter(allowed, loss, async () => {
-      made = (await (await openSound(state)).request(wanted)).csrPem
-    })
-    const request = await (await openSound(state)).request(wanted)
-    const [ofRequest, ofKey] = await publicKeys(folder.path, request.csrPem, request.keyFile)
-    const when = `cut after ${allowed} calls, ${JSON.stringify(loss)}`
-    assert.equal(ofRequest, ofKey, when)
-    assert.deepEqual(await readdir(join(state, 'credentials')), ['pending'], when)
-    assert.equal(made ?? request.csrPem, request.csrPem, `${when}: what was handed out is still there`)
-    return cut
-  })
-})
-
-test('wherever an acceptance is cut off, the old credential or the new one is in use and none is lost', async () => {
-  const ends = new Set<string | undefined>()
-  await atEveryCut(async (allowed, loss) => {
-    await using state = await preparedState(waiting)
-    const vault = await openSound(state.path)
-    const cut = await cutAfter(allowed, loss, () => vault.accept(openChain))
-    const when = `cut after ${allowed} calls, ${JSON.stringify(loss)}`
-    const reopened = await openSound(state.path)
-    const active = await reopened.active()
-    ends.add(active?.generation)
-    if (active?.generation === 'gen-0001') {
-      assert.ok(cut, `${when}: an acceptance that resolved is durable`)
-      assert.equal((await reopened.pending())?.csrPem, openRequest.csrPem, 'the request still waits')
-      assert.equal((await reopened.accept(openChain)).generation, 'gen-0002')
-    }
-    const credential = await reopened.active()
-    assert.equal(credential?.generation, 'gen-0002', when)
-    assert.equal(credential?.facts.thumbprintSha256, openChain.facts.thumbprintSha256)
-    assert.equal(await reopened.pending(), undefined)
-    assert.deepEqual(await leftoversIn(state.path), [], when)
-    return cut
-  })
-  assert.deepEqual([...ends], ['gen-0001', 'gen-0002'], 'both ends were met, and never a third')
-})
-
-test('a first acceptance that is cut off leaves the request waiting or the credential in use', async () => {
-  await atEveryCut(async (allowed, loss) => {
-    await using state = await preparedState(waiting)
-    await rm(join(state.vault, 'active'))
-    await rm(join(state.vault, 'gen-0001'), { recursive: true })
-    const vault = await openSound(state.path)
-    const cut = await cutAfter(allowed, loss, () => vault.accept(openChain))
-    const reopened = await openSound(state.path)
-    const credential = (await reopened.active()) ?? (await reopened.accept(openChain))
-    const when = `cut after ${allowed} calls, ${JSON.stringify(loss)}`
-    assert.equal(credential.facts.thumbprintSha256, openChain.facts.thumbprintSha256, when)
-    assert.equal(credential.generation, 'gen-0001')
-    return cut
-  })
-})
-
-test('without a pointer, or with one that is torn or names nothing, the newest whole generation is used', async () => {
-  for (const content of [undefined, '', 'gen-', '\0\0\0\0', 'gen-0009\n', '../elsewhere\n']) {
-    await using state = await preparedState()
-    await cp(join(state.vault, 'gen-0001'), join(state.vault, 'gen-0002'), { recursive: true })
-    await rm(join(state.vault, 'active'))
-    if (content !== undefined) await writeFile(join(state.vault, 'active'), content)
-    const { vault, repairs } = await openTorn(state.path)
-    assert.equal((await vault.active())?.generation, 'gen-0002')
-    assert.deepEqual(
-      repairs.map((repair) => repair.code),
-      content === undefined ? [] : ['STATE_TORN'],
-    )
-    assert.equal(await readFile(join(state.vault, 'active'), 'utf8'), 'gen-0002\n')
-  }
-})
-
-test('a pointer to an older whole generation is obeyed', async () => {
-  await using state = await preparedState()
-  await cp(join(state.vault, 'gen-0001'), join(state.vault, 'gen-0002'), { recursive: true })
-  assert.equal((await (await openSound(state.path)).active())?.generation, 'gen-0001')
-})
-
 test('a torn generation is set aside, an older whole one used, and its number is not used again', async () => {
   const tear = {
     'chain.pem': ['', 'half a cha', undefined],
@@ -236,12 +123,14 @@ test('a torn generation is set aside, an older whole one used, and its number is
     for (const content of contents) {
       await using state = await preparedState()
       const first = await openSound(state.path)
-      await first.accept(await issuer.checkedFor(await first.request(wanted)))
+      await first.activate(refOf(await first.accept(await issuer.checkedFor(await first.request(wanted)))))
       const path = join(state.vault, 'gen-0002', file)
       if (content === undefined) await rm(path)
       else await writeFile(path, content)
       const { vault, repairs } = await openTorn(state.path)
       assert.equal((await vault.active())?.generation, 'gen-0001')
+      assert.deepEqual(await namesIn(vault), ['gen-0001'])
+      assert.equal(await vault.pointer(), undefined)
       assert.ok(repairs.length > 0)
       assert.ok((await readdir(state.vault)).some((name) => name.startsWith('gen-0002.unreadable-')))
       assert.equal((await vault.accept(await issuer.checkedFor(await vault.request(wanted)))).generation, 'gen-0003')
@@ -321,9 +210,25 @@ test('folders that others can enter are refused, and so is the key of a waiting 
 test('an exposed key is never passed over for an older generation', async () => {
   await using state = await preparedState()
   const vault = await openSound(state.path)
-  await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
+  await vault.activate(refOf(await vault.accept(await issuer.checkedFor(await vault.request(wanted)))))
   await chmod(join(state.vault, 'gen-0002', 'key.pem'), 0o644)
   await assert.rejects(openSound(state.path), { code: 'KEY_EXPOSED' })
+  await assert.rejects(vault.active(), { code: 'KEY_EXPOSED' })
+  await assert.rejects(vault.load(generation('gen-0002')), { code: 'KEY_EXPOSED' })
+})
+
+test('a generation whose key others can read is left out and told of once, and the others are still there', async () => {
+  await using state = await preparedState()
+  const { vault, repairs } = await openTorn(state.path)
+  await vault.accept(await issuer.checkedFor(await vault.request(wanted)))
+  await chmod(join(state.vault, 'gen-0002', 'key.pem'), 0o644)
+  for (const turn of [1, 2]) assert.deepEqual(await namesIn(vault), ['gen-0001'], String(turn))
+  assert.deepEqual(
+    repairs.map((repair) => repair.code),
+    ['KEY_EXPOSED'],
+  )
+  await chmod(join(state.vault, 'gen-0002', 'key.pem'), 0o600)
+  assert.deepEqual(await namesIn(vault), ['gen-0002', 'gen-0001'])
 })
 
 test('what a dead process was making is cleared away, what a living one is making is let be', async () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { track } from '../../../agent/health/tracker.ts'
-import { findWarnings, warningTable } from '../../../agent/health/warnings.ts'
+import { warningTable } from '../../../agent/health/warning-table.ts'
+import { findWarnings } from '../../../agent/health/warnings.ts'
 import type { HealthFacts } from '../../../agent/health/warnings.ts'
 
 const DAY_MS = 86_400_000

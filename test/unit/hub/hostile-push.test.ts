@@ -7,16 +7,16 @@ import type { TwinDocument } from '../../../agent/hub/session.ts'
 import { openSession } from '../../../agent/hub/session.ts'
 import { systemClock } from '../../../agent/system/clock.ts'
 import { listenTls, makePki } from '../wire/tls-server.ts'
-import type { Pair, Pki } from '../wire/tls-server.ts'
+import type { DevicePair, Pair, Pki } from '../wire/tls-server.ts'
 
 let pki: Pki
 let server: Pair
-let certificate: Pair
+let credential: DevicePair
 
 before(async () => {
   pki = await makePki()
   server = await pki.server('hub.localhost')
-  certificate = await pki.device('edge-1')
+  credential = await pki.device('edge-1')
 })
 after(() => pki[Symbol.asyncDispose]())
 
@@ -56,7 +56,7 @@ for (const [what, push] of Object.entries({
     await using session = await openSession({
       host: `hub.localhost:${listening.port}`,
       deviceId: 'edge-1',
-      certificate,
+      credential,
       ca: pki.servers.certificatePem,
       keepAliveSeconds: 30,
       clock: systemClock,

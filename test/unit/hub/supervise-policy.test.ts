@@ -244,3 +244,27 @@ test('a refused hub type is waited out slowly', () => {
   const history = registrationFailed(fresh(), 'HUB_TYPE_UNSUPPORTED')
   assert.ok(nextStep(history, true, 0, lowest).inMs >= MINUTE)
 })
+
+test('a session that ended for a new token is followed by the next at once, however short or long it was', () => {
+  for (const livedMs of [10, 45 * MINUTE]) {
+    const troubled = times(12, fresh(), (history) => connectFailed(history, 'HUB_CLOSED_EARLY'))
+    const history = sessionEnded(troubled, 'SESSION_RENEWED', livedMs, 50 * MINUTE)
+    assert.deepEqual(nextStep(history, true, 50 * MINUTE, highest), { step: 'connect', inMs: 0 })
+    assert.deepEqual([history.attempts, history.refusals, history.hubFailures, history.last], [0, 0, 0, undefined])
+  }
+})
+
+test('a renewal settles refusals that came before it', () => {
+  const refused = connectFailed(fresh(), 'HUB_REFUSED_CREDENTIAL')
+  const again = connectFailed(sessionEnded(refused, 'SESSION_RENEWED', 45 * MINUTE), 'HUB_REFUSED_CREDENTIAL')
+  assert.ok(nextStep(again, true, 0, highest).inMs <= 1_000)
+})
+
+test('a second renewal within a minute is an end like any other', () => {
+  const first = sessionEnded(fresh(), 'SESSION_RENEWED', 45 * MINUTE, 45 * MINUTE)
+  const second = sessionEnded(first, 'SESSION_RENEWED', 10, 46 * MINUTE - 1)
+  assert.deepEqual([second.attempts, second.last?.failure.code], [1, 'SESSION_RENEWED'])
+  assert.equal(nextStep(second, true, 46 * MINUTE - 1, lowest).inMs, 500)
+  const later = sessionEnded(first, 'SESSION_RENEWED', 10, 46 * MINUTE)
+  assert.deepEqual([later.attempts, later.last], [0, undefined])
+})

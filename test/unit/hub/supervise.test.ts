@@ -268,3 +268,27 @@ function stuck(...args: readonly unknown[]): Promise<never> {
     signal.addEventListener('abort', () => reject(signal.reason as Error))
   })
 }
+
+test('a renewal is told as such: no failure, no waiting, and the next session begins at once', async () => {
+  const failed: string[] = []
+  const renewed: string[] = []
+  const { clock, log, states, sessions, finish } = run({
+    onFailed: ({ code }) => failed.push(code),
+    onRenewed: ({ code }) => renewed.push(code),
+  })
+  await clock.advance(45 * 60_000)
+  sessions[0]?.end('SESSION_RENEWED')
+  await clock.advance(0)
+  assert.deepEqual(log, ['open hub-1', 'open hub-1'])
+  assert.deepEqual(
+    states.map(({ phase }) => phase),
+    ['connecting', 'connected', 'connecting', 'connected'],
+  )
+  assert.equal(sessions[0]?.closed(), true)
+  assert.deepEqual([failed, renewed], [[], ['SESSION_RENEWED']])
+  sessions[1]?.end('SESSION_RENEWED')
+  await clock.advance(0)
+  assert.equal(states.at(-1)?.phase, 'waiting')
+  assert.deepEqual([failed, renewed], [['SESSION_RENEWED'], ['SESSION_RENEWED']])
+  await finish()
+})

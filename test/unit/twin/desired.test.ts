@@ -76,9 +76,70 @@ test('an unknown key of a section is answered, so that a typing error is seen', 
   assert.match(refusals[0]?.reason ?? '', /intervalSeconds/)
 })
 
-test('sections of others, and those that come later, are none of our business', () => {
-  const document = { auth: { mode: 'x509', nonsense: 1 }, myApp: { a: 1 }, telemetryX: 3, $version: 4 }
+test('sections of others are none of our business', () => {
+  const document = { myApp: { a: 1 }, telemetryX: 3, authentication: { mode: 7 }, $version: 4 }
   assert.deepEqual(read(document), { version: 4, wishes: {}, refusals: [] })
+})
+
+test('mode, renew and the end of SAS are read with the version that wished them', () => {
+  for (const mode of ['x509', 'sas'] as const) {
+    const auth = { mode, renew: '2026-11', sasRetired: true }
+    assert.deepEqual(read({ auth, $version: 7 }), { version: 7, wishes: { auth }, refusals: [] })
+  }
+})
+
+test('each wish about credentials stands alone', () => {
+  assert.deepEqual(read({ auth: { mode: 'sas' }, $version: 7 }).wishes, { auth: { mode: 'sas' } })
+  assert.deepEqual(read({ auth: { renew: 'x' }, $version: 7 }).wishes, { auth: { renew: 'x' } })
+  assert.deepEqual(read({ auth: { sasRetired: true }, $version: 7 }).wishes, { auth: { sasRetired: true } })
+})
+
+test('SAS that is not to be retired, null and an absent key are no wish and no refusal', () => {
+  for (const auth of [{}, null, { mode: null, renew: null, sasRetired: null }, { sasRetired: false }]) {
+    assert.deepEqual(read({ auth, $version: 7 }), { version: 7, wishes: {}, refusals: [] }, JSON.stringify(auth))
+  }
+})
+
+const badAuth: readonly (readonly [key: string, value: unknown])[] = [
+  ...['X509', 'x.509', '', 'toString', 509, true, ['x509'], { value: 'x509' }].map((bad) => ['mode', bad] as const),
+  ...['', 7, true, {}, 'r'.repeat(129)].map((bad) => ['renew', bad] as const),
+  ...['true', 1, 0, {}, []].map((bad) => ['sasRetired', bad] as const),
+]
+
+for (const [key, bad] of badAuth) {
+  test(`auth.${key} ${JSON.stringify(bad).slice(0, 20)} is refused, and what stands beside it is followed`, () => {
+    const good = { mode: 'x509', renew: 'r'.repeat(128), sasRetired: true } as const
+    const { [key as keyof typeof good]: _replaced, ...others } = good
+    const { wishes, refusals } = read({ auth: { ...good, [key]: bad }, log: { level: 'warn' }, $version: 3 })
+    assert.deepEqual(wishes, { auth: others, logLevel: 'warn' })
+    assert.deepEqual(
+      refusals.map((refusal) => [refusal.key, refusal.status]),
+      [[`auth.${key}`, 400]],
+    )
+    assert.ok(refusals[0]?.reason.includes(JSON.stringify(bad).slice(0, 70)))
+  })
+}
+
+test('an auth section that is no object refuses its three keys, and an unknown key in one is answered', () => {
+  assert.deepEqual(
+    read({ auth: 'x509', $version: 3 }).refusals.map(({ key, status }) => [key, status]),
+    [
+      ['auth.mode', 400],
+      ['auth.renew', 400],
+      ['auth.sasRetired', 400],
+    ],
+  )
+  const { wishes, refusals } = read({ auth: { mode: 'x509', method: 'x509' }, $version: 3 })
+  assert.deepEqual(wishes, { auth: { mode: 'x509' } })
+  assert.deepEqual(
+    refusals.map(({ key, status }) => [key, status]),
+    [['auth.method', 404]],
+  )
+})
+
+test('the marker of a component is no setting', () => {
+  const document = { telemetry: { __t: 'c', intervalSeconds: 5 }, auth: { __t: 'c', mode: 'x509' }, $version: 3 }
+  assert.deepEqual(read(document).refusals, [])
 })
 
 test('thousands of unknown keys have eight answers', () => {

@@ -72,3 +72,8 @@ test('an unknown setting is answered with 404 and no value', () => {
     [['log.colour', 404, 4, undefined]],
   )
 })
+
+test('what is wished about credentials is no setting: it is done and answered elsewhere', () => {
+  const { actions, acknowledgements } = reconciled({ auth: { mode: 'x-509', renew: 'a', colour: 1 }, $version: 4 })
+  assert.deepEqual([actions, acknowledgements], [[], []])
+})

@@ -1,29 +1,31 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { viewAuth } from '../../../agent/credential/auth-view.ts'
+import { Failure } from '../../../agent/failure.ts'
+import { readDesired } from '../../../agent/twin/desired.ts'
 import { difference } from '../../../agent/twin/difference.ts'
 import { isObject } from '../../../agent/twin/json.ts'
 import type { Json, JsonObject } from '../../../agent/twin/json.ts'
 import { cut, fitTwin, twinLimits } from '../../../agent/twin/limits.ts'
 import { buildReported, ourPart } from '../../../agent/twin/reported.ts'
-import type { ReportFacts } from '../../../agent/twin/reported.ts'
+import type { ReportedCertificate, ReportFacts } from '../../../agent/twin/reported.ts'
+import { authFacts, onSas, onX509, refusedAttempt, wishedMove } from '../../kit/auth-facts.ts'
+
+const certificate: ReportedCertificate = {
+  thumbprintSha256: 'AB'.repeat(32),
+  thumbprintSha1: 'CD'.repeat(20),
+  subject: 'CN=press-07',
+  issuer: 'CN=Factory',
+  serial: '01',
+  notBefore: '2026-01-01T00:00:00.000Z',
+  notAfter: '2026-04-01T00:00:00.000Z',
+  issuedBy: 'folder',
+}
 
 const facts: ReportFacts = {
-  auth: {
-    mode: 'x509',
-    lane: 'x509',
-    state: 'active',
-    certificate: {
-      thumbprintSha256: 'AB'.repeat(32),
-      thumbprintSha1: 'CD'.repeat(20),
-      subject: 'CN=press-07',
-      issuer: 'CN=Factory',
-      serial: '01',
-      notBefore: '2026-01-01T00:00:00.000Z',
-      notAfter: '2026-04-01T00:00:00.000Z',
-      issuedBy: 'folder',
-    },
-  },
+  auth: { view: viewAuth(authFacts({ phase: 'steady', active: onX509 })), certificate },
   agent: { version: '0.1.0', runtime: 'node 24.21.0', arch: 'arm64', os: 'Debian 12', startedAtMs: 0 },
+  clock: { trust: 'trusted', skewSeconds: -1.6 },
   outbox: { depth: 0, bytes: 0, dropped: 0 },
   warnings: [{ code: 'CERTIFICATE_EXPIRES_SOON', sinceMs: 86_400_000 }],
   acknowledgements: [
@@ -45,7 +47,12 @@ function mergePatch(target: Json, patch: Json): Json {
 
 test('the reported part is that of the contract', () => {
   assert.deepEqual(buildReported(facts), {
-    auth: facts.auth,
+    auth: {
+      ...{ __t: 'c', mode: 'x509', lane: 'x509', state: 'active', certificate },
+      fallback: { enabled: true, until: '2027-01-31T00:00:00.000Z', active: false, leftToday: 2 },
+      sas: { available: true, retired: false, from: '/etc/iot-device-agent/secrets/sas.key' },
+      history: [],
+    },
     agent: {
       version: '0.1.0',
       runtime: 'node 24.21.0',
@@ -53,16 +60,22 @@ test('the reported part is that of the contract', () => {
       os: 'Debian 12',
       startedAt: '1970-01-01T00:00:00.000Z',
     },
+    clock: { trusted: true, skewSeconds: -2 },
     outbox: { depth: 0, bytes: 0, dropped: 0 },
     warnings: [{ code: 'CERTIFICATE_EXPIRES_SOON', since: '1970-01-02T00:00:00.000Z' }],
-    telemetry: { intervalSeconds: { value: 5, ac: 200, av: 3, ad: 'applied' } },
-    log: { level: { value: 'info', ac: 400, av: 3, ad: 'must be one of …' } },
+    telemetry: { __t: 'c', intervalSeconds: { value: 5, ac: 200, av: 3, ad: 'applied' } },
+    log: { __t: 'c', level: { value: 'info', ac: 400, av: 3, ad: 'must be one of …' } },
   })
 })
 
+test('only a clock that somebody has confirmed is trusted, and a skew that nobody measured is not reported', () => {
+  for (const trust of ['plausible', 'wrong'] as const)
+    assert.deepEqual(buildReported({ ...facts, clock: { trust } })['clock'], { trusted: false })
+})
+
 test('what else the caller knows of the certificate stays out of the twin', () => {
-  const certificate = { ...facts.auth.certificate, keyKind: 'ec-p256' } as ReportFacts['auth']['certificate'] & object
-  const reported = buildReported({ ...facts, auth: { ...facts.auth, certificate } })
+  const more = { ...certificate, keyKind: 'ec-p256', keyPem: 'secret' }
+  const reported = buildReported({ ...facts, auth: { ...facts.auth, certificate: more } })
   assert.deepEqual(reported, buildReported(facts))
 })
 
@@ -131,21 +144,45 @@ test('ten levels are kept, an eleventh is not', () => {
 
 test('the largest facts that can be make a document that a twin takes', () => {
   const long = '€'.repeat(100_000)
-  const certificate = { ...facts.auth.certificate, subject: long, issuer: long } as ReportFacts['auth']['certificate'] &
-    object
   const acknowledgements = Array.from({ length: 16 }, (_, at) => ({
     key: `telemetry.${'k'.repeat(62)}${at}`,
     ac: 404 as const,
     av: Number.MAX_SAFE_INTEGER,
     ad: 'no such setting; telemetry has: intervalSeconds',
   }))
-  const warnings = Array.from({ length: 1000 }, () => ({ code: 'CERTIFICATE_EXPIRES_SOON' as const, sinceMs: 0 }))
+  const unknown = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`${'k'.repeat(61)}${at}`, long]))
+  const desired = readDesired({ auth: { mode: long, renew: long, sasRetired: long, ...unknown }, $version: 7 })
+  assert.ok(desired.ok)
+  const attempt = { ...refusedAttempt, reason: long }
+  const verdict = { result: 'refused', code: 'DPS_UNAUTHORIZED', reason: long } as const
+  const view = viewAuth(
+    authFacts(
+      { phase: 'rollingBack', active: onSas, candidate: onX509, move: wishedMove, verdict },
+      {
+        history: Array.from({ length: 8 }, () => attempt),
+        fallenBack: { from: onX509, cause: 'DPS_UNAUTHORIZED', sinceMs: 0, returnAtMs: 0, returnsFailed: 0 },
+        retirement: { atMs: 0, done: true, left: Array.from({ length: 100 }, () => long) },
+      },
+      {
+        sas: new Failure('SAS_SECRET_UNREADABLE', long),
+        sasSecret: { from: long, direct: true },
+        waiting: { code: 'AUTH_MOVES_SPENT', reason: long, untilMs: 0 },
+        audit: { seq: 1, head: 'f'.repeat(64), intact: true },
+      },
+    ),
+  )
   const reported = buildReported({
     ...facts,
-    auth: { ...facts.auth, certificate },
+    auth: {
+      view,
+      certificate: { ...certificate, subject: long, issuer: long },
+      desired: { ...desired.value, readAtMs: 0 },
+    },
     agent: { ...facts.agent, os: long },
-    warnings,
+    warnings: Array.from({ length: 1000 }, () => ({ code: 'CERTIFICATE_EXPIRES_SOON' as const, sinceMs: 0 })),
     acknowledgements,
   })
   assert.ok(Buffer.byteLength(JSON.stringify(reported)) < twinLimits.sectionBytes)
+  const { refused, history } = reported['auth'] as { refused: readonly object[]; history: readonly object[] }
+  assert.deepEqual([refused.length, history.length], [11, 8])
 })

@@ -4,12 +4,12 @@ import type { Failure } from '../../../agent/failure.ts'
 import { loadTlsIdentity } from '../../../agent/wire/credential.ts'
 import { openssl } from '../../kit/openssl.ts'
 import { makePki } from './tls-server.ts'
-import type { Pair, Pki } from './tls-server.ts'
+import type { DevicePair, Pki } from './tls-server.ts'
 
 let pki: Pki
-let ec: Pair
-let otherEc: Pair
-let rsa: Pair
+let ec: DevicePair
+let otherEc: DevicePair
+let rsa: DevicePair
 
 before(async () => {
   pki = await makePki()
@@ -19,9 +19,9 @@ before(async () => {
 })
 after(() => pki[Symbol.asyncDispose]())
 
-const refusal = (pair: Pair): Failure => {
+const refusal = (pair: Pick<DevicePair, 'chainPem' | 'keyPem'>): Failure => {
   try {
-    loadTlsIdentity(pair, undefined)
+    loadTlsIdentity({ lane: 'x509', ...pair }, undefined)
   } catch (error) {
     return error as Failure
   }
@@ -33,7 +33,8 @@ test('the thumbprint is the SHA-256 of the leaf as openssl computes it', async (
   await writeFile(`${pki.folder}/leaf.pem`, ec.chainPem)
   const printed = await openssl(['x509', '-in', `${pki.folder}/leaf.pem`, '-noout', '-fingerprint', '-sha256'])
   const expected = printed.trim().split('=')[1]?.replaceAll(':', '')
-  assert.equal(loadTlsIdentity(ec, undefined).thumbprintSha256, expected)
+  const { presented } = loadTlsIdentity(ec, undefined)
+  assert.deepEqual(presented, { lane: 'x509', thumbprintSha256: expected })
 })
 
 test('a key of the same kind that belongs to another certificate is TLS_LOCAL_CREDENTIAL', () => {

@@ -11,16 +11,16 @@ import { register } from '../../../agent/provision/dps.ts'
 import { systemClock } from '../../../agent/system/clock.ts'
 import { GuardedBase } from '../../../agent/wire/guarded-base.ts'
 import { listenTls, makePki } from './tls-server.ts'
-import type { Pair, Pki } from './tls-server.ts'
+import type { DevicePair, Pair, Pki } from './tls-server.ts'
 
 let pki: Pki
 let server: Pair
-let certificate: Pair
+let credential: DevicePair
 
 before(async () => {
   pki = await makePki()
   server = await pki.server('broker.localhost')
-  certificate = await pki.device('edge-1')
+  credential = await pki.device('edge-1')
 })
 after(() => pki[Symbol.asyncDispose]())
 
@@ -43,7 +43,7 @@ async function against(context: TestContext, code: number | undefined) {
   const listening = await listenTls(server, {}, brokerThatGrants(code))
   context.after(() => listening[Symbol.asyncDispose]())
   const host = `broker.localhost:${listening.port}`
-  return { host, certificate, ca: pki.servers.certificatePem, clock: systemClock }
+  return { host, credential, ca: pki.servers.certificatePem, clock: systemClock }
 }
 
 const codeOf = (work: Promise<unknown>) =>

@@ -15,13 +15,16 @@ export interface Pair {
   readonly keyPem: string
 }
 
+/** A pair as a device presents it. */
+export type DevicePair = Pair & { readonly lane: 'x509' }
+
 /** Two authorities, one for servers and one for devices, in a folder that goes with them. */
 export interface Pki extends AsyncDisposable {
   readonly folder: string
   readonly servers: Authority
   readonly devices: Authority
   server(names: string, profile?: Profile): Promise<Pair>
-  device(name: string, profile?: Profile, key?: OpensslKey): Promise<Pair>
+  device(name: string, profile?: Profile, key?: OpensslKey): Promise<DevicePair>
 }
 
 export async function makePki(): Promise<Pki> {
@@ -41,7 +44,7 @@ export async function makePki(): Promise<Pki> {
     devices,
     server: (name, profile = {}) =>
       issue(servers, name, { extensions: `subjectAltName = DNS:${name}\nextendedKeyUsage = serverAuth`, ...profile }),
-    device: (name, profile = {}, key) => issue(devices, name, profile, key),
+    device: async (name, profile = {}, key) => ({ ...(await issue(devices, name, profile, key)), lane: 'x509' }),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   }
 }

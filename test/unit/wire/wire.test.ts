@@ -14,11 +14,11 @@ import { loadTlsIdentity } from '../../../agent/wire/credential.ts'
 import { createWire } from '../../../agent/wire/wire.ts'
 import type { WireOptions } from '../../../agent/wire/wire.ts'
 import { listenOpenssl, listenTcp, listenTls, makePki } from './tls-server.ts'
-import type { Listening, Pair, Pki } from './tls-server.ts'
+import type { DevicePair, Listening, Pair, Pki } from './tls-server.ts'
 
 let pki: Pki
 let server: Pair
-let device: Pair
+let device: DevicePair
 
 before(async () => {
   pki = await makePki()
@@ -32,20 +32,20 @@ interface Roots {
 }
 
 /** Connects as the agent does and gives the diagnosis back. */
-async function failureAgainst(port: number, certificate = device, roots: Roots = {}): Promise<Failure> {
-  return open(port, { certificate, ...roots }).then(
+async function failureAgainst(port: number, credential = device, roots: Roots = {}): Promise<Failure> {
+  return open(port, { credential, ...roots }).then(
     () => assert.fail('the session opened'),
     (error: Failure) => error,
   )
 }
 
-type Changes = Partial<Pick<SessionOptions, 'certificate' | 'keepAliveSeconds'>> & Roots
+type Changes = Partial<Pick<SessionOptions, 'credential' | 'keepAliveSeconds'>> & Roots
 
 function open(port: number, changes: Changes = {}): Promise<Session> {
   const { ca, ...options } = {
     host: `hub.localhost:${port}`,
     deviceId: 'edge-1',
-    certificate: device,
+    credential: device,
     ca: pki.servers.certificatePem,
     keepAliveSeconds: 30,
     clock: systemClock,

@@ -1,0 +1,66 @@
+import { problemAt } from './judge.ts'
+import type { Findings, Rule } from './judge.ts'
+import type { Problem } from './problems.ts'
+
+/** Either is a SAS secret; together they would name two. */
+const sasKeys = ['auth.sas.keyFile', 'auth.sas.connectionStringFile'] as const
+
+/** A key that has no right without a SAS secret, and what it says. */
+const needsSas: readonly (readonly [key: string, value: unknown, claim: string])[] = [
+  ['auth.mode', 'sas', 'It makes SAS the first lane of this device'],
+  ['auth.fallback.enabled', true, 'It allows a fallback to SAS'],
+  ['auth.x509.enabled', false, 'It leaves SAS as the only lane'],
+]
+
+const sasIsThere: Rule = (values, found) => {
+  if (sasKeys.some((key) => found.has(key))) return []
+  return needsSas.flatMap(([key, value, claim]) =>
+    values.get(key) === value ? [problemAt(found, key, withoutSas(claim, key))] : [],
+  )
+}
+
+function withoutSas(claim: string, key: string): Pick<Problem, 'problem' | 'remedy'> {
+  return {
+    problem: `${claim}, but no SAS secret is configured.`,
+    remedy: `Name the file with the key of this device in auth.sas.keyFile (IOT_AGENT_SAS_KEY_FILE), or remove ${key}.`,
+  }
+}
+
+const oneSecret: Rule = (_, found) => {
+  const [first, second] = sasKeys
+  if (!found.has(first) || !found.has(second)) return []
+  return [
+    hidden(found, second, {
+      problem: `It stands beside ${first}: a device has one SAS secret.`,
+      remedy: `Keep ${first} for a device that registers with DPS, or ${second} for a hub without DPS; remove the other.`,
+    }),
+  ]
+}
+
+/** Without the value, which no rule has judged yet. */
+function hidden(found: Findings, key: string, text: Pick<Problem, 'problem' | 'remedy'>): Problem {
+  return { ...problemAt(found, key, text), value: undefined }
+}
+
+const laneIsOn: Rule = (values, found) => {
+  if (values.get('auth.mode') !== 'x509' || values.get('auth.x509.enabled') !== false) return []
+  return [
+    problemAt(found, 'auth.mode', {
+      problem: 'X.509 is the first lane of this device, but auth.x509.enabled is false.',
+      remedy: 'Set [auth.x509] enabled = true, or remove auth.mode.',
+    }),
+  ]
+}
+
+const fallbackEnds: Rule = (values, found) => {
+  if (values.get('auth.fallback.enabled') !== true || found.has('auth.fallback.until')) return []
+  return [
+    problemAt(found, 'auth.fallback.until', {
+      problem: 'It is missing: a fallback to SAS that is enabled needs an end.',
+      remedy: 'Write the day on which the migration is over, for example: [auth.fallback] until = 2027-01-31',
+    }),
+  ]
+}
+
+/** What holds between the keys below `auth`. */
+export const authRules: readonly Rule[] = [sasIsThere, oneSecret, laneIsOn, fallbackEnds]

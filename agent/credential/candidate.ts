@@ -1,0 +1,34 @@
+import { isSameRef } from './credential-ref.ts'
+import type { CredentialRef } from './credential-ref.ts'
+import type { Move } from './lifecycle.ts'
+import type { HeldCertificate, PolicyFacts } from './policy.ts'
+
+/**
+ * The credential with which a move goes on; undefined when a new certificate has to be asked for.
+ *
+ * @param move a move that was judged good
+ */
+export function chooseCandidate(move: Move, facts: PolicyFacts): CredentialRef | undefined {
+  if (move.to === 'sas') return { lane: 'sas' }
+  const { certificates } = facts.inventory
+  if (move.candidate !== undefined && certificates.some(({ ref }) => isSameRef(ref, move.candidate)))
+    return move.candidate
+  const usable = certificates.filter((held) => isUsable(held, facts))
+  const chosen = move.fresh ? usable.find((held) => isNewer(held.ref, facts.active)) : usable[0]
+  return chosen?.ref
+}
+
+/** A clock that is not trusted judges no certificate. */
+function isUsable({ ref, notAfterMs }: HeldCertificate, { nowMs, clock, memory }: PolicyFacts): boolean {
+  if (memory.refusedGenerations.includes(ref.generation)) return false
+  return clock === 'wrong' || notAfterMs > nowMs
+}
+
+/** A generation that was made after the active one and never came to its turn, as after a power cut. */
+function isNewer({ generation }: HeldCertificate['ref'], active: CredentialRef | undefined): boolean {
+  return numberOf(generation) > (active?.lane === 'x509' ? numberOf(active.generation) : Number.POSITIVE_INFINITY)
+}
+
+function numberOf(generation: string): number {
+  return Number(/^gen-(\d+)$/.exec(generation)?.[1] ?? 0)
+}

@@ -1,0 +1,175 @@
+import type { FailureCode } from '../failure.ts'
+import { judgeFallback, judgeRescue, judgeReturn } from './fallback.ts'
+import { judgeMove } from './judge-wish.ts'
+import { activeOf } from './lifecycle.ts'
+import type { Lifecycle, Move, Verdict } from './lifecycle.ts'
+import type { PolicyFacts } from './policy.ts'
+import { judgeRetirement } from './retirement.ts'
+import { isRetryDue } from './retry.ts'
+import type { AuthWishes } from './rotation-ports.ts'
+
+/** What stands in the way of a wish for now. */
+export interface Waiting {
+  readonly code: FailureCode
+  readonly reason: string
+  /** Wall time. */
+  readonly untilMs: number
+}
+
+/** What is to be done about the credentials at this moment. */
+export type Due =
+  | { readonly due: 'nothing'; readonly waiting?: Waiting }
+  | { readonly due: 'move'; readonly move: Move }
+  /** Nobody wants the move any more that is being prepared. */
+  | { readonly due: 'withdraw' }
+  /** A wish that cannot be followed is answered. */
+  | { readonly due: 'reject'; readonly move: Move; readonly verdict: Verdict }
+  /** The twin wishes what a fallback has brought: it is no fallback any more, and a retry is over. */
+  | { readonly due: 'contentment' }
+  | { readonly due: 'retire' }
+
+const nothing: Due = { due: 'nothing' }
+
+/**
+ * Decides from all wishes, refusals and clocks what comes next. Only a device that stands still or prepares can begin
+ * something: whatever is under way ends first.
+ *
+ * @param wishes of the twin; undefined until it was read
+ */
+export function judgeDue(lifecycle: Lifecycle, wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
+  if (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing') return nothing
+  const preparing = lifecycle.phase === 'preparing' ? lifecycle.move : undefined
+  const decisions = [
+    () => refusedDue(preparing, facts),
+    () => wishDue(preparing, wishes, facts),
+    () => (preparing === undefined ? nothing : needlessDue(preparing, facts)),
+    () => (preparing === undefined ? retryDue(wishes, facts) : nothing),
+    () => (preparing === undefined ? expiryDue(facts) : nothing),
+    () => (preparing === undefined ? returnDue(facts) : nothing),
+    () => (preparing === undefined ? retirementDue(wishes, facts) : nothing),
+  ]
+  let waiting: Waiting | undefined
+  for (const decide of decisions) {
+    const due = decide()
+    if (due.due !== 'nothing') return due
+    waiting ??= due.waiting
+  }
+  return waiting === undefined ? nothing : { due: 'nothing', waiting }
+}
+
+/** The cloud refuses the active credential: away from it, to another one of X.509 first. */
+function refusedDue(preparing: Move | undefined, facts: PolicyFacts): Due {
+  if (preparing?.cause === 'fallback' || preparing?.cause === 'rescue') return nothing
+  for (const judged of [judgeRescue(facts), judgeFallback(facts)])
+    if (judged.do === 'fall') return { due: 'move', move: { ...judged.move, atMs: facts.nowMs } }
+  return nothing
+}
+
+function wishDue(preparing: Move | undefined, wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
+  if (wishes === undefined) return nothing
+  const { memory } = facts
+  const move = unsettled(moveOfWishes(wishes, facts), memory)
+  if (move === undefined) {
+    const isOurs = preparing?.cause === 'twin' && preparing.version !== wishes.version
+    return isOurs ? { due: 'withdraw' } : nothing
+  }
+  if (preparing !== undefined && preparing.cause === 'twin' && isSameWish(preparing, move)) return nothing
+  if (memory.retry !== undefined && memory.retry.move.version === move.version) return nothing
+  const due = judged(move, facts)
+  if (due !== 'already') return due
+  if (preparing?.cause === 'twin') return { due: 'withdraw' }
+  const settles = memory.fallenBack !== undefined && move.to === 'sas'
+  return settles || memory.retry?.move.cause === 'twin' ? { due: 'contentment' } : nothing
+}
+
+/** `auth.renew` asks for a new certificate; beside a mode of SAS it has nothing to renew and is judged so. */
+function moveOfWishes({ mode, renew, version }: AuthWishes, { active, memory, nowMs }: PolicyFacts): Move | undefined {
+  const isNew = renew !== undefined && renew !== memory.settledRenew
+  if (mode === undefined && !isNew) return undefined
+  const to = mode ?? activeLane(active)
+  const renews = isNew && to === 'x509'
+  if (mode === undefined && !renews)
+    return { to: 'sas', fresh: true, cause: 'twin', version, ...(isNew && { renew }), atMs: nowMs }
+  return { to, fresh: renews, cause: 'twin', version, ...(isNew && { renew }), atMs: nowMs }
+}
+
+function unsettled(move: Move | undefined, memory: PolicyFacts['memory']): Move | undefined {
+  if (move === undefined || move.renew !== undefined) return move
+  return move.version === memory.settledVersion && move.to === memory.settledTo ? undefined : move
+}
+
+function activeLane(active: PolicyFacts['active']): Move['to'] {
+  return active?.lane ?? 'x509'
+}
+
+function isSameWish(one: Move, other: Move): boolean {
+  return one.to === other.to && one.fresh === other.fresh && one.renew === other.renew
+}
+
+function judged(move: Move, facts: PolicyFacts): Due | 'already' {
+  const judgement = judgeMove(move, facts)
+  switch (judgement.verdict) {
+    case 'go':
+      return { due: 'move', move }
+    case 'already':
+      return 'already'
+    case 'wait': {
+      const { code, reason, untilMs } = judgement
+      return { due: 'nothing', waiting: { code, reason, untilMs } }
+    }
+    case 'rejected': {
+      const { code, reason } = judgement
+      return { due: 'reject', move, verdict: { result: 'rejected', code, reason } }
+    }
+  }
+}
+
+/** A certificate that had expired by a wrong clock is good again. */
+function needlessDue(preparing: Move, facts: PolicyFacts): Due {
+  return preparing.cause === 'expiry' && !hasExpired(facts) ? { due: 'withdraw' } : nothing
+}
+
+function retryDue(wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
+  const { memory, nowMs } = facts
+  const { retry } = memory
+  if (retry === undefined || !isRetryDue(memory, nowMs)) return nothing
+  const move = { ...retry.move, atMs: nowMs }
+  if (move.cause === 'twin') {
+    if (wishes === undefined) return nothing
+    const wished = moveOfWishes(wishes, facts)
+    if (wished === undefined || !isSameWish(wished, move)) return { due: 'contentment' }
+  }
+  const due = judged(move, facts)
+  return due === 'already' ? { due: 'contentment' } : due
+}
+
+function expiryDue(facts: PolicyFacts): Due {
+  if (!hasExpired(facts) || facts.memory.retry !== undefined) return nothing
+  const due = judged({ to: 'x509', fresh: true, cause: 'expiry', atMs: facts.nowMs }, facts)
+  return due === 'already' ? nothing : due
+}
+
+/** Whether the active certificate has expired, as far as this clock can say. */
+function hasExpired({ active, inventory, clock, nowMs }: PolicyFacts): boolean {
+  if (active?.lane !== 'x509' || clock === 'wrong') return false
+  const held = inventory.certificates.find(({ ref }) => ref.generation === active.generation)
+  return held !== undefined && held.notAfterMs < nowMs
+}
+
+function returnDue(facts: PolicyFacts): Due {
+  const judgement = judgeReturn(facts)
+  return judgement.do === 'fall' ? { due: 'move', move: { ...judgement.move, atMs: facts.nowMs } } : nothing
+}
+
+function retirementDue(wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
+  const judgement = judgeRetirement(wishes?.sasRetired === true, facts)
+  if (judgement.do === 'retire') return { due: 'retire' }
+  if (judgement.do === 'nothing') return nothing
+  const { reason, untilMs } = judgement
+  return { due: 'nothing', waiting: { code: 'AUTH_NOT_PROVEN_YET', reason, untilMs } }
+}
+
+/** The facts with the credential that a state stands on. */
+export function factsOf(lifecycle: Lifecycle, facts: Omit<PolicyFacts, 'active'>): PolicyFacts {
+  return { ...facts, active: activeOf(lifecycle) }
+}

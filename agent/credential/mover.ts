@@ -1,0 +1,378 @@
+import { asFailure, Failure } from '../failure.ts'
+import { chooseCandidate } from './candidate.ts'
+import { createConnections } from './connections.ts'
+import { isSameRef, nameOf } from './credential-ref.ts'
+import type { CredentialRef } from './credential-ref.ts'
+import type { Waiting } from './due.ts'
+import { judgeMove } from './judge-wish.ts'
+import { activeOf, moveOf, next } from './lifecycle.ts'
+import type { Lifecycle, LifecycleEvent, Move, Verdict } from './lifecycle.ts'
+import type { LinkNews } from './links.ts'
+import { withMove } from './memory.ts'
+import type { Memory } from './memory.ts'
+import { createObtaining } from './obtaining.ts'
+import type { Obtained } from './obtaining.ts'
+import { afterMove, afterSetback } from './outcome.ts'
+import type { Inventory, PolicyFacts } from './policy.ts'
+import { isProven, isRestored } from './proof.ts'
+import type { RecordKeeper } from './record-keeper.ts'
+import { recover } from './recover.ts'
+import { isTerminalRefusal, withoutRefusals, withRefusal } from './refusals.ts'
+import type { LinkStart, RotationPorts } from './rotation-ports.ts'
+import { latenessOf, setbackOf } from './setback.ts'
+import { firstTurn, isTurnOver, otherTurn } from './turn.ts'
+import type { Turn } from './turn.ts'
+
+/** Refusals by the hub that fail a proof: the first may be older than the registration, and DPS is asked once more. */
+const REFUSALS_A_PROOF = 2
+
+/** What the present step has seen so far; begun anew with each phase, and with each turn of a rollback. */
+interface Step {
+  refusals: number
+  lastFailure: Failure | undefined
+  /** Monotonic; undefined for a step that may take as long as it likes. */
+  dueMs: number | undefined
+}
+
+/** Takes the device through the phases of its life cycle. Each call is to be awaited before the next. */
+export interface Mover {
+  facts(): PolicyFacts
+  inventory(): Inventory
+  /** Looks at what is on the device. */
+  look(): Promise<void>
+  /** Takes one step of the life cycle, if there is such a step, with what is to be remembered of it. */
+  advance(event: LifecycleEvent, remembered?: Memory): Promise<void>
+  hear(news: LinkNews): Promise<void>
+  /** @throws Failure of a device that has no other credential */
+  obtained(obtained: Obtained): Promise<void>
+  /** Looks at the deadlines. */
+  tick(): Promise<void>
+  /** Leaves out the pause before the next attempt, unless a session lives or a move is under way. */
+  connectAgain(): Promise<void>
+  /** Takes up what the last run left. */
+  begin(): Promise<void>
+  /** What keeps a candidate that is ready from its registration. */
+  waiting(): Waiting | undefined
+  /** Whether a session lives that has shown that its credential works. */
+  isLive(): boolean
+  /** Resolves when nothing runs any more. */
+  stop(): Promise<void>
+}
+
+/** What a mover is made of beside its ports. */
+export interface MoverNeeds {
+  readonly keeper: RecordKeeper
+  readonly inventory: Inventory
+  /** Gives news back to `hear` and `obtained`, one at a time. */
+  readonly tell: (news: LinkNews | Obtained) => void
+  /** Called when the device has come to rest, and when its credential was refused: whatever is due may begin. */
+  readonly atRest: () => Promise<void>
+}
+
+export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: AbortSignal): Mover {
+  const { clock, policy, limits, random } = ports
+  const { keeper, tell, atRest } = needs
+  const links = createConnections(ports, tell, signal)
+  const obtaining = createObtaining(ports, tell, signal)
+  let { inventory } = needs
+  let ready: CredentialRef | undefined
+  let waiting: Waiting | undefined
+  let turn: Turn | undefined
+  let step: Step = freshStep()
+
+  const remember = (memory: Memory) => keeper.remember(memory)
+  const here = () => keeper.now().lifecycle
+  const memory = () => keeper.now().memory
+  const facts = (): PolicyFacts => ({
+    nowMs: clock.now(),
+    clock: ports.clockTrust(),
+    active: activeOf(here()),
+    inventory,
+    memory: memory(),
+    policy,
+  })
+  const look = async () => {
+    const found = await ports.inventory().catch(asFailure)
+    if (found instanceof Failure) ports.onTrouble(found)
+    else inventory = found
+  }
+
+  const advance = async (event: LifecycleEvent, remembered: Memory = memory()) => {
+    const before = here()
+    const after = next(before, event)
+    if (after !== before && (await keeper.keep(after, remembered, event))) await enter(before, after)
+  }
+
+  // --- what runs in each phase ---
+
+  const stopObtaining = () => {
+    obtaining.stop()
+    ready = undefined
+    waiting = undefined
+  }
+
+  const enter = async (before: Lifecycle, after: Lifecycle) => {
+    step = freshStep()
+    if (after.phase !== 'preparing' && after.phase !== 'newborn') stopObtaining()
+    switch (after.phase) {
+      case 'newborn':
+        return obtaining.start()
+      case 'steady':
+        // The pointer outlives a lost record, so it names what is active, however that came about.
+        await ports.activate(after.active).catch((error: unknown) => ports.onTrouble(asFailure(error)))
+        await links.stopHeld()
+        await linkWith(after.active)
+        return look()
+      case 'preparing':
+        await linkWith(after.active)
+        return prepare(after.move)
+      case 'registering':
+        await links.setAside()
+        links.start(after.candidate, 'registerOnly')
+        step.dueMs = clock.monotonicMs() + limits.registerMs
+        return
+      case 'proving':
+        // One connection for one device ID: the old session ends before the new one begins.
+        await links.stopHeld()
+        step.dueMs = clock.monotonicMs() + limits.proveMs
+        return
+      case 'committing':
+        await linkWith(after.candidate)
+        return commit(after.candidate)
+      case 'rollingBack':
+        await links.stopAll()
+        turn = firstTurn(clock.monotonicMs(), before.phase !== 'registering' || after.verdict.result !== 'refused')
+        return links.start(after.active, 'registerFirst')
+    }
+  }
+
+  const linkWith = async (ref: CredentialRef) => {
+    if (isSameRef(links.ref(), ref)) return
+    await links.stopAll()
+    links.start(ref, 'cached')
+  }
+
+  const prepare = async (move: Move) => {
+    stopObtaining()
+    await look()
+    const candidate = chooseCandidate(move, facts())
+    if (candidate === undefined) obtaining.start()
+    else await beReady(candidate)
+  }
+
+  /** The last look before the step after which the cloud may forget the active credential. */
+  const beReady = async (candidate: CredentialRef) => {
+    const lifecycle = here()
+    if (lifecycle.phase === 'newborn') return advance({ event: 'prepared', candidate })
+    if (lifecycle.phase !== 'preparing') return
+    const { move } = lifecycle
+    const judgement = judgeMove({ ...move, candidate }, facts())
+    if (judgement.verdict === 'rejected') {
+      const { code, reason } = judgement
+      return setback({ result: 'rejected', code, reason }, candidate)
+    }
+    ready = candidate
+    waiting = judgement.verdict === 'wait' ? judgement : undefined
+    if (waiting !== undefined) return
+    await advance({ event: 'prepared', candidate }, withMove(memory(), move, clock.now()))
+  }
+
+  const commit = async (candidate: CredentialRef) => {
+    const failure = await ports.activate(candidate).then(() => undefined, asFailure)
+    if (failure !== undefined) return ports.onTrouble(failure)
+    const ending = endingOf(here())
+    await advance({ event: 'committed' }, ending === undefined ? memory() : afterMove(memory(), ending))
+    await atRest()
+  }
+
+  /** The move has failed: back to where it began. */
+  const setback = async (verdict: Verdict, candidate?: CredentialRef) => {
+    const ending = endingOf(here(), candidate)
+    const isOver = here().phase === 'preparing' && ending !== undefined
+    await advance({ event: 'failed', verdict }, isOver ? afterSetback(memory(), verdict, ending) : memory())
+  }
+  const endingOf = (lifecycle: Lifecycle, candidate?: CredentialRef) => {
+    const move = moveOf(lifecycle)
+    const active = activeOf(lifecycle)
+    const which = 'candidate' in lifecycle ? lifecycle.candidate : (candidate ?? active)
+    if (move === undefined || active === undefined || which === undefined) return undefined
+    return { move, active, candidate: which, nowMs: clock.now(), policy, random }
+  }
+
+  // --- what the links tell ---
+
+  const hear = async (news: LinkNews) => {
+    const ref = links.ref()
+    const wasAcknowledged = links.proof().acknowledged
+    // What a stopped link still had to say is of no use, and the old session in the background only lives on.
+    if (!links.note(news) || ref === undefined) return news.news === 'registered' ? news.goOn() : undefined
+    switch (news.news) {
+      case 'registered':
+        await registered(ref)
+        return news.goOn()
+      case 'connected':
+        return
+      case 'twinRead':
+        return shown(ref)
+      case 'acknowledged':
+        return wasAcknowledged ? undefined : shown(ref)
+      case 'broken':
+        ports.onTrouble(news.failure)
+        // No memory of DPS stands behind this.
+        if (turn !== undefined) turn = { ...turn, mayBeCached: false }
+        await failed(ref, news.failure)
+        return mend()
+      case 'failed':
+        return failed(ref, news.failure)
+    }
+  }
+
+  /** A credential that cannot be read any more is not the cloud's word against it, and no reason to have none. */
+  const mend = async () => {
+    const lifecycle = here()
+    if (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing') return
+    await look()
+    const mended = recover({ record: keeper.now(), pointer: undefined, inventory, policy, random, nowMs: clock.now() })
+    if (isSameRef(activeOf(mended.lifecycle), lifecycle.active)) return
+    stopObtaining()
+    await keeper.keep(mended.lifecycle, mended.memory)
+    await enter(lifecycle, mended.lifecycle)
+  }
+
+  const registered = async (ref: CredentialRef) => {
+    const lifecycle = here()
+    const registeredNow = { ...memory(), lastRegistration: { of: ref, atMs: clock.now() } }
+    if (lifecycle.phase === 'registering') return advance({ event: 'registered' }, registeredNow)
+    await remember(registeredNow)
+    if (turn !== undefined && 'candidate' in lifecycle && isSameRef(ref, lifecycle.candidate))
+      turn = { ...turn, mayBeCached: true }
+  }
+
+  /** A session has shown more of its credential. */
+  const shown = async (ref: CredentialRef) => {
+    const lifecycle = here()
+    const proof = links.proof()
+    if (!isRestored(proof, ref)) {
+      if (proof.twinRead) ports.onTrouble(wrongCredential(ref, proof.presented))
+      return
+    }
+    step.refusals = 0
+    switch (lifecycle.phase) {
+      case 'newborn':
+      case 'committing':
+      case 'registering':
+        return
+      case 'steady':
+      case 'preparing':
+        return remember(provenNow(memory(), ref, clock.now()))
+      case 'proving':
+        return isProven(proof, ref) ? advance({ event: 'proved' }) : ports.sendSomething()
+      case 'rollingBack':
+        if (isSameRef(ref, lifecycle.active)) return restore(lifecycle)
+        return isProven(proof, ref) ? advance({ event: 'proved' }) : ports.sendSomething()
+    }
+  }
+
+  const restore = async (lifecycle: Extract<Lifecycle, { phase: 'rollingBack' }>) => {
+    const ending = endingOf(lifecycle)
+    turn = undefined
+    const remembered = ending === undefined ? memory() : afterSetback(memory(), lifecycle.verdict, ending)
+    await advance({ event: 'restored' }, remembered)
+    await atRest()
+  }
+
+  const failed = async (ref: CredentialRef, failure: Failure) => {
+    step.lastFailure = failure
+    const isRefused = failure.kind !== 'transient'
+    if (isRefused) step.refusals += 1
+    switch (here().phase) {
+      case 'newborn':
+      case 'committing':
+        return
+      case 'registering':
+        return isRefused ? setback(setbackOf(failure, ref, memory(), clock.now())) : undefined
+      case 'proving':
+        return step.refusals >= REFUSALS_A_PROOF ? setback(setbackOf(failure, ref, memory(), clock.now())) : undefined
+      case 'rollingBack':
+        if (turn !== undefined)
+          turn = { ...turn, failures: turn.failures + 1, refusals: turn.refusals + (isRefused ? 1 : 0) }
+        return takeTurns(isRefused)
+      case 'steady':
+      case 'preparing':
+        if (!isTerminalRefusal(failure, ref, facts())) return
+        await remember(withRefusal(memory(), ref, failure, clock.now()))
+        return atRest()
+    }
+  }
+
+  const takeTurns = async (isRefused: boolean) => {
+    const lifecycle = here()
+    const nowMs = clock.monotonicMs()
+    if (lifecycle.phase !== 'rollingBack' || turn === undefined || !isTurnOver(turn, nowMs, isRefused)) return
+    turn = otherTurn(turn, nowMs)
+    await links.stopAll()
+    step = freshStep()
+    links.start(turn.of === 'active' ? lifecycle.active : lifecycle.candidate, 'registerFirst')
+  }
+
+  return {
+    facts,
+    look,
+    advance,
+    hear,
+    inventory: () => inventory,
+    waiting: () => waiting,
+    isLive: () => links.isLive(),
+    stop: () => links.stopAll(),
+    begin: () => enter(here(), here()),
+    async connectAgain() {
+      const lifecycle = here()
+      if (links.isLive() || (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing')) return
+      await links.stopAll()
+      links.start(lifecycle.active, 'cached')
+    },
+    async obtained({ outcome, by }) {
+      if (by.aborted) return
+      await look()
+      if (!(outcome instanceof Failure)) return beReady(outcome)
+      if (here().phase === 'newborn') throw outcome
+      await setback(refusalToPrepare(outcome))
+    },
+    async tick() {
+      const nowMs = clock.monotonicMs()
+      links.mendBroken(startOf(here()))
+      const lifecycle = here()
+      if (lifecycle.phase === 'committing') return commit(lifecycle.candidate)
+      if (step.dueMs !== undefined && step.dueMs <= nowMs) {
+        const code = lifecycle.phase === 'registering' ? 'AUTH_REGISTER_LATE' : 'AUTH_PROOF_LATE'
+        return setback(latenessOf(code, step.lastFailure))
+      }
+      await takeTurns(false)
+      if (ready !== undefined) await beReady(ready)
+    },
+  }
+}
+
+function freshStep(): Step {
+  return { refusals: 0, lastFailure: undefined, dueMs: undefined }
+}
+
+function startOf({ phase }: Lifecycle): LinkStart {
+  if (phase === 'registering') return 'registerOnly'
+  return phase === 'rollingBack' ? 'registerFirst' : 'cached'
+}
+
+/** The present credential works: refusals that were counted are over. */
+function provenNow(memory: Memory, ref: CredentialRef, nowMs: number): Memory {
+  const clean = withoutRefusals(memory)
+  return ref.lane === 'x509' && clean.x509ProvenSinceMs === undefined ? { ...clean, x509ProvenSinceMs: nowMs } : clean
+}
+
+function refusalToPrepare({ kind, code, message }: Failure): Verdict {
+  return { result: kind === 'transient' ? 'unreachable' : 'rejected', code, reason: message }
+}
+
+function wrongCredential(wanted: CredentialRef, presented: CredentialRef | undefined): Failure {
+  const shownAs = presented === undefined ? 'an unknown one' : nameOf(presented)
+  return new Failure('AUTH_WRONG_CREDENTIAL', `the session presented ${shownAs} in place of ${nameOf(wanted)}`)
+}

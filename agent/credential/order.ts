@@ -1,0 +1,58 @@
+import { nameOf } from './credential-ref.ts'
+import type { CredentialRef } from './credential-ref.ts'
+import type { Judgement } from './judge-wish.ts'
+import type { Move } from './lifecycle.ts'
+import type { AuthOrder, OrderAnswer } from './rotation-ports.ts'
+
+/** The move that an order asks for; a device without any credential has nothing to register again. */
+export function moveOfOrder({ order, cause }: AuthOrder, active: CredentialRef | undefined, nowMs: number): Move {
+  switch (order) {
+    case 'sas':
+    case 'x509':
+      return { to: order, fresh: false, cause, atMs: nowMs }
+    case 'renew':
+      return { to: 'x509', fresh: true, cause, atMs: nowMs }
+    case 'reprovision':
+      return { to: active?.lane ?? 'x509', fresh: false, cause, atMs: nowMs, ...(active && { candidate: active }) }
+  }
+}
+
+/**
+ * What is said to whoever gave the order.
+ *
+ * @param candidate the credential that is at hand; undefined when a certificate has to be asked for
+ */
+export function answerOf(
+  judgement: Judgement,
+  plan: {
+    readonly move: Move
+    readonly active: CredentialRef | undefined
+    readonly candidate: CredentialRef | undefined
+  },
+  rehearse: boolean,
+): OrderAnswer {
+  switch (judgement.verdict) {
+    case 'already':
+      return { accepted: true, steps: [`nothing to do: the device is on ${plan.move.to} already`] }
+    case 'wait':
+    case 'rejected':
+      return { accepted: false, code: judgement.code, steps: [judgement.reason] }
+    case 'go':
+      return { accepted: true, steps: stepsOf(plan, rehearse) }
+  }
+}
+
+function stepsOf(
+  { active, candidate }: { readonly active: CredentialRef | undefined; readonly candidate: CredentialRef | undefined },
+  rehearse: boolean,
+): readonly string[] {
+  const now = active === undefined ? 'nothing' : nameOf(active)
+  const [will, is] = rehearse ? ['would', 'would be'] : ['will', 'is']
+  return [
+    candidate === undefined
+      ? `a key and a CSR ${is} made, and the certificate awaited; the device goes on with ${now} meanwhile`
+      : `${nameOf(candidate)} ${will} be registered with DPS; the session with ${now} goes on meanwhile`,
+    `once DPS has assigned it, the device ${will} connect with it, read its twin and have one message acknowledged`,
+    `if any of that fails, ${now} ${will} be registered again and the device goes on with it`,
+  ]
+}

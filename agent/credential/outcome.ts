@@ -1,0 +1,58 @@
+import { FILES, isSameRef } from './credential-ref.ts'
+import type { CredentialRef } from './credential-ref.ts'
+import { withFallenBack, withReturned, withReturnFailed } from './fallback.ts'
+import type { Move, Verdict } from './lifecycle.ts'
+import { withAttempt, withSettled } from './memory.ts'
+import type { Memory } from './memory.ts'
+import type { AuthPolicy } from './policy.ts'
+import { withoutRefusals } from './refusals.ts'
+import { withRetry } from './retry.ts'
+
+/** What the end of a move is remembered with. */
+export interface Ending {
+  readonly move: Move
+  readonly active: CredentialRef
+  readonly candidate: CredentialRef
+  readonly nowMs: number
+  readonly policy: AuthPolicy
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+}
+
+/** The memory of a device whose candidate has become the active credential. */
+export function afterMove(memory: Memory, ending: Ending): Memory {
+  const { move, active, candidate, nowMs, policy, random } = ending
+  const settled = withSettled(withoutRefusals(withAttempt(memory, move, undefined, nowMs)), move)
+  const proven = withProvenSince(settled, candidate, nowMs)
+  const left = leavesFiles(active, candidate) ? { ...proven, leftFiles: true as const } : proven
+  if (move.cause === 'fallback')
+    return withFallenBack(left, active, move.because ?? 'UNEXPECTED', nowMs, policy, random)
+  // SAS by a wish is no fallback any more, and X.509 by whatever cause is the way back.
+  return withReturned(left)
+}
+
+/** The memory of a device that is back where it was. */
+export function afterSetback(memory: Memory, verdict: Verdict, ending: Ending): Memory {
+  const { move, candidate, nowMs, policy, random } = ending
+  const attempted = withAttempt(memory, move, verdict, nowMs)
+  const marked =
+    verdict.result === 'refused' && move.fresh && candidate.lane === 'x509'
+      ? { ...attempted, refusedGenerations: [...attempted.refusedGenerations, candidate.generation].slice(-MAX_MARKED) }
+      : attempted
+  if (move.cause === 'return') return withReturnFailed(marked, nowMs, policy, random)
+  // A certificate that has expired stays so: another one is asked for after a while, whatever came of this one.
+  const counted = move.cause === 'expiry' ? { ...verdict, result: 'unreachable' as const } : verdict
+  return withRetry(marked, move, counted, nowMs, random)
+}
+
+const MAX_MARKED = 32
+
+/** X.509 counts as proven without a break for as long as every move leads from X.509 to X.509. */
+function withProvenSince(memory: Memory, candidate: CredentialRef, nowMs: number): Memory {
+  const { x509ProvenSinceMs = nowMs, ...others } = memory
+  return candidate.lane === 'x509' ? { ...others, x509ProvenSinceMs } : others
+}
+
+function leavesFiles(active: CredentialRef, candidate: CredentialRef): boolean {
+  return active.lane === 'x509' && active.generation === FILES && !isSameRef(active, candidate)
+}

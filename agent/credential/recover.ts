@@ -1,0 +1,98 @@
+import { FILES, isSameRef } from './credential-ref.ts'
+import type { CredentialRef } from './credential-ref.ts'
+import { withFallenBack } from './fallback.ts'
+import type { AuthRecord } from './journal.ts'
+import { activeOf, next } from './lifecycle.ts'
+import type { Lifecycle } from './lifecycle.ts'
+import { emptyMemory } from './memory.ts'
+import type { Memory } from './memory.ts'
+import type { AuthPolicy, Inventory } from './policy.ts'
+
+/** What is found at the start of the agent. */
+export interface Found {
+  /** Undefined when there is none, or none that can be read. */
+  readonly record: AuthRecord | undefined
+  readonly pointer: CredentialRef | undefined
+  readonly inventory: Inventory
+  readonly policy: AuthPolicy
+  /** Wall time. */
+  readonly nowMs: number
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+}
+
+/**
+ * Where the device stands after a start: what was not proved is rolled back, what is idempotent is repeated, and a
+ * credential that works is never lost for a record that is not there.
+ */
+export function recover(found: Found): AuthRecord {
+  const memory = withoutFiles(found.record?.memory ?? emptyMemory, found)
+  const resumed = found.record && next(found.record.lifecycle, { event: 'restarted' })
+  if (resumed === undefined || resumed.phase === 'newborn')
+    return { version: 1, lifecycle: born(memory, found), memory }
+  const files = filesBroughtBack(resumed, memory, found)
+  if (files !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: files }, memory }
+  if (has(resumed.active, memory, found))
+    return { version: 1, lifecycle: withCandidate(resumed, memory, found), memory }
+  return withoutActive(resumed, memory, found)
+}
+
+/** A device without history, or without a record of it. */
+function born(memory: Memory, found: Found): Lifecycle {
+  const { inventory, policy, pointer } = found
+  const certificates = inventory.certificates.map(({ ref }) => ref)
+  const bornWith = policy.born === 'sas' ? [SAS, ...certificates] : certificates
+  const named = pointer === undefined ? [] : [pointer]
+  // A device that is to be born on X.509 waits for its certificate, unless it may have none.
+  const last = policy.x509Enabled ? [] : [SAS]
+  const active = [...named, ...bornWith, ...last].find((ref) => has(ref, memory, found))
+  return active === undefined ? { phase: 'newborn' } : { phase: 'steady', active }
+}
+
+/** What was proved but is gone before it was recorded leads nowhere; every other step finds its way back by itself. */
+function withCandidate(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory: Memory, found: Found): Lifecycle {
+  const isLost = resumed.phase === 'committing' && !has(resumed.candidate, memory, found)
+  return isLost ? { phase: 'steady', active: resumed.active } : resumed
+}
+
+/**
+ * The active credential is gone, as when somebody removed its key. What is no downgrade comes first; SAS in place of X.509
+ * only where policy allows a fallback, and counted as one.
+ */
+function withoutActive(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory: Memory, found: Found): AuthRecord {
+  const { inventory, policy, nowMs, random } = found
+  const others = [
+    ...('candidate' in resumed ? [resumed.candidate] : []),
+    ...inventory.certificates.map(({ ref }) => ref),
+  ]
+  const other = others.find((ref) => ref.lane === 'x509' && has(ref, memory, found))
+  if (other !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: other }, memory }
+  const { enabled, untilMs } = policy.fallback
+  const isAllowed = resumed.active.lane === 'sas' || (enabled && untilMs !== undefined && nowMs < untilMs)
+  if (!isAllowed || !has(SAS, memory, found)) return { version: 1, lifecycle: { phase: 'newborn' }, memory }
+  const fallen = withFallenBack(memory, resumed.active, 'KEY_UNREADABLE', nowMs, policy, random)
+  return { version: 1, lifecycle: { phase: 'steady', active: SAS }, memory: fallen }
+}
+
+const SAS: CredentialRef = { lane: 'sas' }
+
+function has(ref: CredentialRef, memory: Memory, { inventory, policy }: Found): boolean {
+  if (ref.lane === 'sas') return inventory.sas === 'ready' && memory.retirement === undefined
+  return policy.x509Enabled && inventory.certificates.some((held) => isSameRef(held.ref, ref))
+}
+
+/** The pair of files is configured again after it was not: that is the owner's wish. */
+function filesBroughtBack(lifecycle: Lifecycle, memory: Memory, found: Found): CredentialRef | undefined {
+  const active = activeOf(lifecycle)
+  const files: CredentialRef = { lane: 'x509', generation: FILES }
+  if (active?.lane !== 'x509' || isSameRef(active, files) || memory.leftFiles === true) return undefined
+  return has(files, memory, found) ? files : undefined
+}
+
+/** That a move has led away from the pair counts for as long as the pair is there. */
+function withoutFiles(memory: Memory, { inventory }: Found): Memory {
+  if (memory.leftFiles === undefined || inventory.certificates.some(({ ref }) => ref.generation === FILES))
+    return memory
+  const { leftFiles: _gone, ...others } = memory
+  return others
+}

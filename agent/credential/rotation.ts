@@ -1,0 +1,169 @@
+import { asFailure, Failure } from '../failure.ts'
+import { createInbox } from '../system/inbox.ts'
+import { asOfNow } from './as-of-now.ts'
+import { chooseCandidate } from './candidate.ts'
+import { judgeDue } from './due.ts'
+import type { Waiting } from './due.ts'
+import { judgeMove } from './judge-wish.ts'
+import { activeOf } from './lifecycle.ts'
+import type { LinkNews } from './links.ts'
+import { withAttempt, withSettled } from './memory.ts'
+import { createMover } from './mover.ts'
+import type { Mover } from './mover.ts'
+import type { Obtained } from './obtaining.ts'
+import { answerOf, moveOfOrder } from './order.ts'
+import type { Inventory } from './policy.ts'
+import { createRecordKeeper } from './record-keeper.ts'
+import { recover } from './recover.ts'
+import type { AuthOrder, AuthWishes, OrderAnswer, Rotation, RotationPorts } from './rotation-ports.ts'
+
+/** Whatever hangs on time is looked at so often, in milliseconds: absolute deadlines on short ticks. */
+const TICK_MS = 5_000
+
+type Input =
+  | LinkNews
+  | Obtained
+  | { readonly news: 'wishes'; readonly wishes: AuthWishes }
+  | { readonly news: 'order'; readonly order: AuthOrder; readonly answer: (answer: OrderAnswer) => void }
+  | { readonly news: 'tick' | 'clockMended' }
+
+/**
+ * Drives the life cycle of the credentials: one input after the other, each step saved before it is taken. Reads where
+ * the device stands, and rolls back or repeats what a restart has interrupted.
+ *
+ * @throws Failure of the ports that read
+ */
+export async function createRotation(ports: RotationPorts): Promise<Rotation> {
+  const { clock, policy, random } = ports
+  const inbox = createInbox<Input>()
+  const inventory: Inventory = await ports.inventory()
+  const found = { record: await ports.load(), pointer: await ports.pointer(), inventory, policy, random }
+  const keeper = createRecordKeeper(recover({ ...found, nowMs: clock.now() }), ports)
+  let mover: Mover | undefined
+  let wishes: AuthWishes | undefined
+  let waiting: Waiting | undefined
+  let ticked = false
+
+  const memory = () => keeper.now().memory
+  const tell = (news: LinkNews | Obtained) => inbox.put(news)
+
+  /** Begins what is due; what else is due comes with the next tick. */
+  const consider = async (device: Mover): Promise<void> => {
+    const due = judgeDue(keeper.now().lifecycle, wishes, device.facts())
+    waiting = due.due === 'nothing' ? due.waiting : undefined
+    switch (due.due) {
+      case 'nothing':
+        return undefined
+      case 'move':
+        return device.advance({ event: 'wanted', move: due.move })
+      case 'withdraw':
+        return device.advance({ event: 'withdrawn' })
+      case 'contentment': {
+        const { fallenBack: _wanted, retry: _over, ...others } = memory()
+        return keeper.remember(others)
+      }
+      case 'reject':
+        return keeper.remember(withSettled(withAttempt(memory(), due.move, due.verdict, clock.now()), due.move))
+      case 'retire':
+        // Only a session that lives shows that X.509 works at this moment.
+        return memory().retirement !== undefined || device.isLive() ? retire(device) : undefined
+    }
+  }
+
+  /** Said before it is done, so that no power cut brings the secret back into use. */
+  const retire = async (device: Mover) => {
+    const { retirement = { atMs: clock.now(), done: false, left: [] } } = memory()
+    await keeper.remember({ ...memory(), retirement })
+    if (keeper.isUnsaved()) return
+    const left = await ports.destroySas().catch(asFailure)
+    if (left instanceof Failure) return ports.onTrouble(left)
+    await keeper.remember({ ...memory(), retirement: { ...retirement, done: true, left } })
+    await device.look()
+  }
+
+  const take = async (order: AuthOrder, device: Mover): Promise<OrderAnswer> => {
+    const { lifecycle } = keeper.now()
+    if (lifecycle.phase === 'newborn') return busy('the first certificate is awaited')
+    if (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing') return busy(`the device is ${lifecycle.phase}`)
+    await device.look()
+    const move = moveOfOrder(order, activeOf(lifecycle), clock.now())
+    const judgement = judgeMove(move, device.facts())
+    const candidate = judgement.verdict === 'go' ? chooseCandidate(move, device.facts()) : undefined
+    if (judgement.verdict === 'go' && !order.rehearse) await device.advance({ event: 'wanted', move })
+    return answerOf(judgement, { move, active: lifecycle.active, candidate }, order.rehearse)
+  }
+
+  const tick = async (device: Mover) => {
+    ticked = false
+    if (keeper.isUnsaved()) await keeper.save()
+    await keeper.remember(asOfNow(memory(), ports.clockTrust(), clock.now()))
+    await device.tick()
+    await consider(device)
+  }
+
+  const handle = async (input: Input, device: Mover): Promise<void> => {
+    switch (input.news) {
+      case 'obtained':
+        return device.obtained(input)
+      case 'wishes':
+        wishes = input.wishes
+        return consider(device)
+      case 'order':
+        return input.answer(await take(input.order, device))
+      case 'tick':
+        return tick(device)
+      case 'clockMended':
+        return device.connectAgain()
+      case 'registered':
+      case 'connected':
+      case 'twinRead':
+      case 'acknowledged':
+      case 'failed':
+      case 'broken':
+        return device.hear(input)
+    }
+  }
+
+  const everyTick = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      await clock.wait(TICK_MS, signal).catch((error: unknown) => {
+        if (!signal.aborted) throw error
+      })
+      if (!ticked) inbox.put({ news: 'tick' })
+      ticked = true
+    }
+  }
+
+  return {
+    record: () => keeper.now(),
+    inventory: () => mover?.inventory() ?? inventory,
+    waiting: () => mover?.waiting() ?? waiting,
+    wish: (wished) => inbox.put({ news: 'wishes', wishes: wished }),
+    clockMended: () => inbox.put({ news: 'clockMended' }),
+    order(order) {
+      if (mover === undefined) return Promise.resolve(busy('the agent waits for its clock'))
+      const { promise, resolve } = Promise.withResolvers<OrderAnswer>()
+      inbox.put({ news: 'order', order, answer: resolve })
+      return promise
+    },
+    async run(signal) {
+      const device: Mover = createMover(ports, { keeper, inventory, tell, atRest: () => consider(device) }, signal)
+      mover = device
+      const ticking = everyTick(signal)
+      try {
+        await keeper.save()
+        keeper.tellStart()
+        await device.begin()
+        // What could not be reached may have come into reach, or somebody has seen to it.
+        if ((memory().retirement?.left.length ?? 0) > 0) await retire(device)
+        for (;;) await handle(await inbox.take(signal), device)
+      } finally {
+        await Promise.all([device.stop(), ticking])
+      }
+    },
+  }
+}
+
+function busy(doing: string): OrderAnswer {
+  return { accepted: false, code: 'AUTH_BUSY', steps: [doing] }
+}

@@ -1,0 +1,26 @@
+import type { Config } from './config/paths.ts'
+import type { AuthPolicy } from './credential/policy.ts'
+
+const DAY_MS = 86_400_000
+
+/** The policy that the configuration writes down. */
+export function policyOf({ auth }: Config): AuthPolicy {
+  const { fallback } = auth
+  const { retireAfterDays } = fallback
+  return {
+    born: auth.born,
+    x509Enabled: auth.x509.enabled,
+    downgradeAllowed: auth.allowDowngrade,
+    movesPerDay: auth.movesPerDay,
+    soakMs: auth.soakSeconds * 1000,
+    fallback: {
+      enabled: fallback.enabled,
+      untilMs: fallback.untilMs,
+      refusals: fallback.refusals,
+      holdOffMs: fallback.holdOffSeconds * 1000,
+      perDay: fallback.perDay,
+      returnAfterMs: fallback.returnAfterSeconds * 1000,
+      retireAfterMs: retireAfterDays === undefined ? undefined : retireAfterDays * DAY_MS,
+    },
+  }
+}
