@@ -10,9 +10,8 @@ import type { AuthChange, LinkEvents, Rotation, RotationPorts } from './credenti
 import { createRotation } from './credential/rotation.ts'
 import { secretPaths } from './credential/sas-secret.ts'
 import { openVault } from './credential/vault.ts'
-import { asFailure } from './failure.ts'
-import type { Failure } from './failure.ts'
-import { keepConnected } from './link.ts'
+import { asFailure, Failure } from './failure.ts'
+import { keepConnected, reachForRehearsal } from './link.ts'
 import { loadCredential, loadPair, readSas, refOf, takeInventory } from './loaded.ts'
 import type { Credentials } from './loaded.ts'
 import { policyOf } from './policy.ts'
@@ -55,6 +54,10 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     async link(ref, start, events, signal) {
       const loaded = await loadCredential(ref, credentials)
       await keepConnected({ loaded, start, ca, events: watched(events, watch) }, parts, signal)
+    },
+    async rehearse(ref) {
+      const loaded = await loadCredential(ref, credentials).catch(asFailure)
+      return loaded instanceof Failure ? loaded : reachForRehearsal(loaded, ca, parts)
     },
     sendSomething,
     async destroySas() {

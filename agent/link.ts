@@ -13,6 +13,7 @@ import type { Loaded } from './loaded.ts'
 import { MODEL_ID } from './twin/model.ts'
 import { readAssignment, saveAssignment } from './provision/assignment.ts'
 import { register } from './provision/dps.ts'
+import { reachDps } from './provision/reach.ts'
 import { version } from './version.ts'
 
 /** For all of a registration beside the waits that DPS asks for: it may be slow. */
@@ -124,6 +125,25 @@ export async function keepConnected(
       onTrouble: (failure) => log.failure(failure),
     },
     signal,
+  )
+}
+
+/** Less than a command waits for its answer. */
+const REHEARSAL_MS = 15_000
+
+/** What a registration with this credential would meet on its way to DPS; a direct connection has no DPS on its way. */
+export function reachForRehearsal(
+  loaded: Loaded,
+  ca: string | undefined,
+  { config, clock }: Attendance,
+): Promise<Failure | undefined> {
+  if ('sas' in loaded && loaded.sas.kind === 'direct') return Promise.resolve(undefined)
+  const { host, idScope } = config.dps
+  const credential = wireCredentialOf(loaded)
+  const request = { host, idScope, registrationId: config.device.registrationId, credential, clock }
+  return reachDps(
+    { ...request, ...(ca !== undefined && { ca }), deadlineMs: REHEARSAL_MS },
+    new AbortController().signal,
   )
 }
 

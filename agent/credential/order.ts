@@ -1,3 +1,4 @@
+import type { Failure } from '../failure.ts'
 import { nameOf } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import type { Judgement } from './judge-wish.ts'
@@ -40,6 +41,16 @@ export function answerOf(
     case 'go':
       return { accepted: true, steps: stepsOf(plan, rehearse) }
   }
+}
+
+/** The answer to a rehearsal, with what was found on the way to DPS. */
+export function rehearsed(answer: OrderAnswer, obstacle: Failure | undefined): OrderAnswer {
+  const found =
+    obstacle === undefined
+      ? 'DPS was reached with what would be shown to it; whether it takes the credential shows at the registration only'
+      : `DPS cannot be reached so: ${obstacle.code}: ${obstacle.message}`
+  const steps = [found, ...answer.steps]
+  return obstacle === undefined ? { ...answer, steps } : { accepted: false, code: obstacle.code, steps: [found] }
 }
 
 function stepsOf(

@@ -3,8 +3,8 @@ import type { CredentialRef } from './credential-ref.ts'
 import { withFallenBack } from './fallback.ts'
 import type { AuthRecord } from './journal.ts'
 import { activeOf, next } from './lifecycle.ts'
-import type { Lifecycle } from './lifecycle.ts'
-import { emptyMemory } from './memory.ts'
+import type { Lifecycle, Move } from './lifecycle.ts'
+import { emptyMemory, withAttempt, withMove } from './memory.ts'
 import type { Memory } from './memory.ts'
 import type { AuthPolicy, Inventory } from './policy.ts'
 
@@ -70,7 +70,10 @@ function withoutActive(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory
   const { enabled, untilMs } = policy.fallback
   const isAllowed = resumed.active.lane === 'sas' || (enabled && untilMs !== undefined && nowMs < untilMs)
   if (!isAllowed || !has(SAS, memory, found)) return { version: 1, lifecycle: { phase: 'newborn' }, memory }
-  const fallen = withFallenBack(memory, resumed.active, 'KEY_UNREADABLE', nowMs, policy, random)
+  const because = 'KEY_UNREADABLE'
+  const move: Move = { to: 'sas', candidate: SAS, fresh: false, cause: 'fallback', because, atMs: nowMs }
+  const counted = withAttempt(withMove(memory, move, nowMs), move, undefined, nowMs)
+  const fallen = withFallenBack(counted, resumed.active, because, nowMs, policy, random)
   return { version: 1, lifecycle: { phase: 'steady', active: SAS }, memory: fallen }
 }
 

@@ -62,6 +62,11 @@ export interface RotationPorts {
    * @throws Failure when the credential cannot even be loaded
    */
   link(ref: CredentialRef, start: LinkStart, events: LinkEvents, signal: AbortSignal): Promise<void>
+  /**
+   * What stands in the way of a registration with this credential, as far as can be seen without one. Undefined when
+   * nothing does.
+   */
+  rehearse?(ref: CredentialRef): Promise<Failure | undefined>
   /** Something was sent for: the next acknowledgement is not to wait for the next sample. */
   sendSomething(): void
   /** Destroys every copy of the SAS secret that can be reached; answers with those that cannot, as sentences. Idempotent. */

@@ -11,7 +11,7 @@ import { withAttempt, withSettled } from './memory.ts'
 import { createMover } from './mover.ts'
 import type { Mover } from './mover.ts'
 import type { Obtained } from './obtaining.ts'
-import { answerOf, moveOfOrder } from './order.ts'
+import { answerOf, moveOfOrder, rehearsed } from './order.ts'
 import type { Inventory } from './policy.ts'
 import { createRecordKeeper } from './record-keeper.ts'
 import { recover } from './recover.ts'
@@ -90,7 +90,11 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
     const judgement = judgeMove(move, device.facts())
     const candidate = judgement.verdict === 'go' ? chooseCandidate(move, device.facts()) : undefined
     if (judgement.verdict === 'go' && !order.rehearse) await device.advance({ event: 'wanted', move })
-    return answerOf(judgement, { move, active: lifecycle.active, candidate }, order.rehearse)
+    const plan = { move, active: lifecycle.active, candidate }
+    if (!order.rehearse || judgement.verdict !== 'go') return answerOf(judgement, plan, order.rehearse)
+    // DPS is on the way of every move, whichever credential shows that it can be reached.
+    const obstacle = await ports.rehearse?.(candidate ?? lifecycle.active)
+    return rehearsed(answerOf(judgement, plan, true), obstacle)
   }
 
   const tick = async (device: Mover) => {
