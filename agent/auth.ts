@@ -1,7 +1,7 @@
 import { obtainAtLast } from './certificate.ts'
 import type { Attendance } from './connected.ts'
 import type { Audit } from './credential/audit.ts'
-import { FILES, nameOf } from './credential/credential-ref.ts'
+import { FILES, isSameRef, nameOf } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
 import { destroySecret, IN_MEMORY, OUT_OF_REACH } from './credential/destroy.ts'
 import { openJournal } from './credential/journal.ts'
@@ -71,6 +71,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
       parts.news.ring()
       if (change.event?.event === 'committed') prune(change, credentials).catch(report)
     },
+    onWaiting: () => parts.news.ring(),
   }
   const report = (error: unknown) => onTrouble(asFailure(error))
   const rotation = await createRotation(ports)
@@ -121,14 +122,15 @@ function tell({ record, before, event, move }: AuthChange, { log }: Attendance):
 }
 
 /** What of a change is worth a line in the audit trail: each step, and each end of SAS. */
-function entries({ record, before, event, move }: AuthChange): Parameters<Audit['append']>[0][] {
+function entries({ record, before, remembered, event, move }: AuthChange): Parameters<Audit['append']>[0][] {
   const { lifecycle, memory } = record
   if (event === undefined) {
     const { retirement } = memory
-    return retirement === undefined ? [] : [{ what: 'retirement', done: retirement.done, left: retirement.left.length }]
+    if (retirement === undefined || retirement === remembered.retirement) return []
+    return [{ what: 'retirement', done: retirement.done, left: retirement.left.length }]
   }
-  if (event.event === 'restarted' && lifecycle.phase === 'steady') return []
   const active = activeOf(lifecycle)
+  if (event.event === 'restarted' && lifecycle.phase === 'steady' && isSameRef(active, activeOf(before))) return []
   return [
     {
       what: event.event,

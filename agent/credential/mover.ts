@@ -235,7 +235,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     const mended = recover({ record: keeper.now(), pointer: undefined, inventory, policy, random, nowMs: clock.now() })
     if (isSameRef(activeOf(mended.lifecycle), lifecycle.active)) return
     stopObtaining()
-    await keeper.keep(mended.lifecycle, mended.memory)
+    await keeper.keep(mended.lifecycle, mended.memory, { event: 'restarted' })
     await enter(lifecycle, mended.lifecycle)
   }
 

@@ -20,8 +20,8 @@ export interface RecordKeeper {
   remember(memory: Memory): Promise<void>
   /** Writes the present record once more. */
   save(): Promise<void>
-  /** Tells what the last run has left. */
-  tellStart(): void
+  /** Tells what has become of the record that the last run has left. */
+  tellStart(left: AuthRecord | undefined): void
 }
 
 export function createRecordKeeper(
@@ -38,12 +38,12 @@ export function createRecordKeeper(
     return !unsaved
   }
   const keep: RecordKeeper['keep'] = async (lifecycle, memory, event) => {
-    const before = record.lifecycle
+    const { lifecycle: before, memory: remembered } = record
     const wanted: AuthRecord = { version: 1, lifecycle, memory }
     const isKept = await save(wanted)
     if (!isKept && lifecycle.phase === 'registering') return false
     record = wanted
-    ports.onChange({ record, before, ...(event && { event }), ...moveIn(lifecycle, before) })
+    ports.onChange({ record, before, remembered, ...(event && { event }), ...moveIn(lifecycle, before) })
     return true
   }
   return {
@@ -56,9 +56,10 @@ export function createRecordKeeper(
     async save() {
       await save(record)
     },
-    tellStart() {
-      const { lifecycle } = record
-      ports.onChange({ record, before: lifecycle, event: { event: 'restarted' }, ...moveIn(lifecycle) })
+    tellStart(left = record) {
+      const event = { event: 'restarted' } as const
+      const { lifecycle: before, memory: remembered } = left
+      ports.onChange({ record, before, remembered, event, ...moveIn(record.lifecycle, before) })
     },
   }
 }

@@ -28,13 +28,26 @@ export interface Found {
 export function recover(found: Found): AuthRecord {
   const memory = withoutFiles(found.record?.memory ?? emptyMemory, found)
   const resumed = found.record && next(found.record.lifecycle, { event: 'restarted' })
-  if (resumed === undefined || resumed.phase === 'newborn')
-    return { version: 1, lifecycle: born(memory, found), memory }
+  if (resumed === undefined) return withoutRecord(memory, found)
+  if (resumed.phase === 'newborn') return { version: 1, lifecycle: born(memory, found), memory }
   const files = filesBroughtBack(resumed, memory, found)
   if (files !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: files }, memory }
   if (has(resumed.active, memory, found))
     return { version: 1, lifecycle: withCandidate(resumed, memory, found), memory }
   return withoutActive(resumed, memory, found)
+}
+
+/**
+ * Whether SAS was a fallback went with the record. It counts as one while there is a certificate: if the twin wishes SAS, it
+ * says so again, and X.509 that is refused leads back.
+ */
+function withoutRecord(memory: Memory, found: Found): AuthRecord {
+  const { inventory, nowMs, pointer, policy, random } = found
+  const lifecycle = born(memory, found)
+  const [held] = inventory.certificates
+  const isOnSas = lifecycle.phase === 'steady' && lifecycle.active.lane === 'sas' && pointer?.lane === 'sas'
+  if (!isOnSas || held === undefined || !policy.x509Enabled) return { version: 1, lifecycle, memory }
+  return { version: 1, lifecycle, memory: withFallenBack(memory, held.ref, 'JOURNAL_TORN', nowMs, policy, random) }
 }
 
 /** A device without history, or without a record of it. */

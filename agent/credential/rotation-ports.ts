@@ -4,6 +4,7 @@ import type { CredentialRef } from './credential-ref.ts'
 import type { Waiting } from './due.ts'
 import type { AuthRecord } from './journal.ts'
 import type { Lifecycle, LifecycleEvent, Move } from './lifecycle.ts'
+import type { Memory } from './memory.ts'
 import type { AuthPolicy, ClockTrust, Inventory } from './policy.ts'
 
 /** How a link begins. */
@@ -73,6 +74,8 @@ export interface RotationPorts {
   destroySas(): Promise<readonly string[]>
   /** Told of every change, after it was saved. */
   onChange(change: AuthChange): void
+  /** Something else stands in the way of a wish, or nothing any more. */
+  onWaiting?(): void
   /** A failure that changes nothing. */
   onTrouble(failure: Failure): void
 }
@@ -88,6 +91,8 @@ export interface StepLimits {
 export interface AuthChange {
   readonly record: AuthRecord
   readonly before: Lifecycle
+  /** The memory before; the same object where nothing of it has changed. */
+  readonly remembered: Memory
   readonly event?: LifecycleEvent
   readonly move?: Move
 }

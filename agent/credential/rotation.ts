@@ -42,6 +42,7 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
   let mover: Mover | undefined
   let wishes: AuthWishes | undefined
   let waiting: Waiting | undefined
+  let toldWaiting: Waiting['code'] | undefined
   let ticked = false
 
   const memory = () => keeper.now().memory
@@ -128,6 +129,13 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
     }
   }
 
+  /** No record holds it, so nobody would hear of it. */
+  const tellWaiting = (device: Mover) => {
+    const code = (device.waiting() ?? waiting)?.code
+    if (code !== toldWaiting) ports.onWaiting?.()
+    toldWaiting = code
+  }
+
   const everyTick = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
       await clock.wait(TICK_MS, signal).catch((error: unknown) => {
@@ -153,15 +161,20 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
     async run(signal) {
       const device: Mover = createMover(ports, { keeper, inventory, tell, atRest: () => consider(device) }, signal)
       mover = device
-      const ticking = everyTick(signal)
+      const over = new AbortController()
+      const ticking = everyTick(AbortSignal.any([signal, over.signal]))
       try {
         await keeper.save()
-        keeper.tellStart()
+        keeper.tellStart(found.record)
         await device.begin()
         // What could not be reached may have come into reach, or somebody has seen to it.
         if ((memory().retirement?.left.length ?? 0) > 0) await retire(device)
-        for (;;) await handle(await inbox.take(signal), device)
+        for (;;) {
+          await handle(await inbox.take(signal), device)
+          tellWaiting(device)
+        }
       } finally {
+        over.abort()
         await Promise.all([device.stop(), ticking])
       }
     },

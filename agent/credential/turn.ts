@@ -28,18 +28,20 @@ export function firstTurn(nowMs: number, mayBeCached: boolean): Turn {
 }
 
 /**
- * The turn of the other credential. Only the old one is waited for beyond the memory of DPS, since each registration of
+ * The next turn: of the other credential, or of the old one once more when only now DPS can judge it. Only the old one is waited for beyond the memory of DPS, since each registration of
  * the candidate makes that memory young again.
  */
 export function otherTurn(turn: Turn, nowMs: number): Turn {
+  // DPS has forgotten by now, but may not have been asked since.
+  if (turn.of === 'active' && turn.mayBeCached) return firstTurn(nowMs, false)
   const of = turn.of === 'active' ? 'candidate' : 'active'
   return { of, sinceMs: nowMs, refusals: 0, failures: 0, mayBeCached: turn.mayBeCached }
 }
 
-/** @param isRefused a refusal has come at this moment: only one that came late enough is worth a verdict */
+/** @param isRefused a refusal has come at this moment */
 export function isTurnOver(turn: Turn, nowMs: number, isRefused: boolean): boolean {
   const lastedMs = nowMs - turn.sinceMs
   if (turn.failures > 0 && lastedMs >= LONGEST_MS[turn.of]) return true
-  if (!isRefused || turn.refusals < MIN_REFUSALS) return false
-  return turn.of === 'candidate' || !turn.mayBeCached || lastedMs >= CACHE_MS
+  if (turn.of === 'active' && turn.mayBeCached) return turn.refusals > 0 && lastedMs >= CACHE_MS
+  return isRefused && turn.refusals >= MIN_REFUSALS
 }

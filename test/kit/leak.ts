@@ -11,12 +11,17 @@ export type KeyForms = readonly Buffer[]
 export function keyForms(pem: string): KeyForms {
   const jwk = createPrivateKey(pem).export({ format: 'jwk' })
   const numbers = [jwk.d, jwk.p, jwk.q].flatMap((text) => (text === undefined ? [] : [Buffer.from(text, 'base64url')]))
-  return numbers.flatMap((number) => [
-    number,
-    Buffer.from(number.toString('hex')),
-    Buffer.from(number.toString('hex').toUpperCase()),
-    ...[0, 1, 2].flatMap((shift) => [base64Inside(number, shift, 'base64'), base64Inside(number, shift, 'base64url')]),
-  ])
+  return numbers.flatMap(secretForms)
+}
+
+/** The same for a secret that is nothing but bytes, as a symmetric key. */
+export function secretForms(secret: Buffer): KeyForms {
+  return [
+    secret,
+    Buffer.from(secret.toString('hex')),
+    Buffer.from(secret.toString('hex').toUpperCase()),
+    ...[0, 1, 2].flatMap((shift) => [base64Inside(secret, shift, 'base64'), base64Inside(secret, shift, 'base64url')]),
+  ]
 }
 
 /** Whether any form of the key is in `haystack`, also when line breaks (real or as JSON escapes) run through it. */

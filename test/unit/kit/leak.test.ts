@@ -3,7 +3,7 @@ import { createPrivateKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { holdsKey, keyForms } from '../../kit/leak.ts'
+import { holdsKey, keyForms, secretForms } from '../../kit/leak.ts'
 import { makeKey, makeTemporaryFolder, openssl } from '../../kit/openssl.ts'
 
 for (const kind of ['ec-p256', 'ec-p384', 'rsa-2048'] as const) {
@@ -39,4 +39,12 @@ test('another key, and the public half, are no leak', async () => {
   const publicHalf = await openssl(['pkey', '-in', path, '-pubout'])
   assert.equal(holdsKey(forms, Buffer.from(other)), false)
   assert.equal(holdsKey(forms, Buffer.from(publicHalf)), false)
+})
+
+test('a leaked symmetric key is found as text and as bytes, and another one is no leak', () => {
+  const secret = Buffer.from('c2VjcmV0IG9mIGEgZGV2aWNlOiAzMiBieXRlcyBsb25nIQ==', 'base64')
+  const forms = secretForms(secret)
+  const leaks = [secret, Buffer.from(secret.toString('base64')), Buffer.from(`key=${secret.toString('hex')};`)]
+  for (const leak of leaks) assert.equal(holdsKey(forms, Buffer.concat([Buffer.from('before '), leak])), true)
+  assert.equal(holdsKey(forms, Buffer.from(Buffer.alloc(32, 7).toString('base64'))), false)
 })

@@ -21,9 +21,11 @@ test('each step wakes the next one who waits, and all that follows from it happe
 test('the wall clock can be set without anybody being woken for it', async () => {
   const clock = createVirtualClock(1_000)
   let isWoken = false
-  void clock.wait(60_000).then(() => {
+  const wake = async () => {
+    await clock.wait(60_000)
     isWoken = true
-  })
+  }
+  void wake()
   clock.stepWall(-500)
   assert.equal(await clock.step(1_000), false)
   assert.equal(clock.now(), 1_500)
