@@ -160,7 +160,7 @@ function begin(
     believed.then(() => rotation.run(signal)),
     // Samples begin with the first credential: before it there is nobody to send them to, and none would be newer.
     untilBorn(attendance, signal).then(() => attendance.schedule.run(signal)),
-    notify.feedWatchdog(() => clock.monotonicMs() < facts.stepDueMs, signal),
+    notify.feedWatchdog(() => keepsPromises(facts, clock.monotonicMs()), signal),
     watchHealth(attendance, signal),
   ]
 }
@@ -234,6 +234,11 @@ function createTake(config: Config, { clock }: World, facts: Facts, spool: Spool
     }),
   })
   return async () => spool.append(await take())
+}
+
+/** Whether everything that goes on is as far as it has promised to be. */
+export function keepsPromises({ promises }: Pick<Facts, 'promises'>, nowMs: number): boolean {
+  return [...promises.values()].every((dueMs) => nowMs < dueMs)
 }
 
 /** @throws Failure AUTH_BUSY before the agent knows where it stands */

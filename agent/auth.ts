@@ -26,6 +26,9 @@ export interface AuthNeeds {
   readonly sendSomething: () => void
 }
 
+/** Well above all that one input may take: an inventory, a durable write, the end of a link. */
+const TICKS_WITHIN_MS = 600_000
+
 /**
  * Joins the life cycle of the credentials to vault, journal, issuer, DPS and hub, and reads where this device stands.
  *
@@ -39,11 +42,16 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
   const vault = await openVault(stateDir, clock, onTrouble)
   const journal = openJournal(stateDir, clock, onTrouble)
   const credentials: Credentials = { config, vault }
+  let toldLast = ''
+  const tellOnce = (failure: Failure) => {
+    if (failure.message !== toldLast) onTrouble(failure)
+    toldLast = failure.message
+  }
   const ports: RotationPorts = {
     ...{ clock, random, policy: policyOf(config), onTrouble },
     limits: { registerMs: config.auth.registerWithinSeconds * 1000, proveMs: config.auth.proveWithinSeconds * 1000 },
     clockTrust: () => watch.current().trust,
-    inventory: () => takeInventory(credentials, onTrouble),
+    inventory: () => takeInventory(credentials, tellOnce),
     load: () => journal.load(),
     save: (record) => journal.save(record),
     pointer: () => vault.pointer(),
@@ -59,6 +67,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
       const loaded = await loadCredential(ref, credentials).catch(asFailure)
       return loaded instanceof Failure ? loaded : reachForRehearsal(loaded, ca, parts)
     },
+    onTick: () => facts.promises.set('credentials', clock.monotonicMs() + TICKS_WITHIN_MS),
     sendSomething,
     async destroySas() {
       const said = await destroySecret(secretPaths(config.auth.sas, process.env), process.env)

@@ -51,8 +51,11 @@ export interface Facts {
   audit: () => AuditView | undefined
   /** What protects the key, as found at the last look. */
   key: KeyInspection | undefined
-  /** Monotonic instant by which the supervision has promised its next step; the watchdog is fed until then. */
-  stepDueMs: number
+  /**
+   * Monotonic instants by which each thing that goes on has promised its next step, by its name; the watchdog is fed as
+   * long as none has passed.
+   */
+  readonly promises: Map<string, number>
   awaitingSinceMs: number | undefined
   acknowledged: number
   lastAcknowledgedAtMs: number | undefined
@@ -80,7 +83,7 @@ export function createFacts(nowMs: number): Facts {
     clock: () => ({ trust: 'plausible' }),
     audit: () => undefined,
     key: undefined,
-    stepDueMs: Number.POSITIVE_INFINITY,
+    promises: new Map(),
     awaitingSinceMs: undefined,
     acknowledged: 0,
     lastAcknowledgedAtMs: undefined,

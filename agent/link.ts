@@ -22,6 +22,9 @@ const REGISTRATION_MS = 180_000
 /** Well above every deadline of an attempt to connect. */
 const STUCK_AFTER_MS = 300_000
 
+/** Links so far, for a name of each. */
+let links = 0
+
 /** A session and what the hub wishes on it. */
 interface Linked extends AsyncDisposable {
   readonly session: Session
@@ -55,6 +58,9 @@ export async function keepConnected(
   const trust = ca === undefined ? {} : { ca }
   // A candidate at DPS is not what the device is connected with: until it is assigned, the old session is shown.
   let isShown = start !== 'registerOnly'
+  links += 1
+  const name = `link ${links}`
+  const promise = (inMs: number) => facts.promises.set(name, clock.monotonicMs() + inMs)
   if (isShown) await use(loaded, parts)
 
   await supervise<Assigned, Linked>(
@@ -62,7 +68,12 @@ export async function keepConnected(
       clock,
       random,
       start,
-      gate: (until) => events.gate(until),
+      async gate(until) {
+        // Behind its gate a link may wait for as long as another one takes.
+        promise(Number.POSITIVE_INFINITY)
+        await events.gate(until)
+        promise(STUCK_AFTER_MS)
+      },
       async loadAssignment() {
         if ('sas' in loaded && loaded.sas.kind === 'direct') return assignedBy(loaded.sas)
         const cached = await readAssignment(assignmentFile, owner, clock.now())
@@ -86,7 +97,7 @@ export async function keepConnected(
         return register(request, until)
       },
       async onRegistered() {
-        await events.registered()
+        await events.registered(!('sas' in loaded && loaded.sas.kind === 'direct'))
         if (isShown || signal.aborted) return
         isShown = true
         await use(loaded, parts)
@@ -116,8 +127,8 @@ export async function keepConnected(
           until,
         ),
       onState(state) {
+        promise(longestMs(state))
         if (!isShown) return showCandidate(state, parts)
-        facts.stepDueMs = clock.monotonicMs() + longestMs(state)
         showState(state, loaded, parts)
       },
       onFailed: (failure) => events.failed(failure),
@@ -125,7 +136,7 @@ export async function keepConnected(
       onTrouble: (failure) => log.failure(failure),
     },
     signal,
-  )
+  ).finally(() => facts.promises.delete(name))
 }
 
 /** Less than a command waits for its answer. */

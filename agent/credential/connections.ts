@@ -16,7 +16,13 @@ export interface Connections {
   start(ref: CredentialRef, how: LinkStart): void
   /** Lets the session of the present link live beside the next link, but only if it has one. */
   setAside(): Promise<void>
+  /** Whether the session that was set aside still lives. */
+  isHeldLive(): boolean
+  /** Ends the present link, and makes the one that was set aside the present one again. */
+  takeBack(): Promise<void>
   stopHeld(): Promise<void>
+  /** Ends the present link, and leaves the one that was set aside. */
+  stopCurrent(): Promise<void>
   stopAll(): Promise<void>
   /** Takes note of news; false for what a link has to say that does not matter any more. */
   note(news: LinkNews): boolean
@@ -37,6 +43,7 @@ export function createConnections(
   let held: RunningLink | undefined
   let broken: { readonly ref: CredentialRef; readonly againAtMs: number } | undefined
   let proof: Proof = noProof
+  let heldProof: Proof = noProof
 
   const start = (ref: CredentialRef, how: LinkStart) => {
     count += 1
@@ -51,10 +58,24 @@ export function createConnections(
     start,
     async setAside() {
       // What is not connected at this moment might register, and undo what is begun beside it.
-      if (proof.presented === undefined) await current?.stop()
-      else held = current
-      held?.hold()
+      current?.hold()
+      if (current?.isConnected() === true) held = current
+      else await current?.stop()
+      heldProof = proof
       current = undefined
+    },
+    isHeldLive: () => held?.isConnected() === true,
+    async takeBack() {
+      await current?.stop()
+      current = held
+      proof = heldProof
+      held = undefined
+      current?.release()
+    },
+    async stopCurrent() {
+      await current?.stop()
+      current = undefined
+      broken = undefined
     },
     async stopHeld() {
       await held?.stop()
@@ -67,6 +88,7 @@ export function createConnections(
       broken = undefined
     },
     note(news) {
+      if (news.id === held?.id) heldProof = proofAfter(heldProof, news)
       if (current === undefined || news.id !== current.id) return false
       proof = proofAfter(proof, news)
       if (news.news === 'broken') {

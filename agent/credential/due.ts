@@ -26,6 +26,8 @@ export type Due =
   | { readonly due: 'reject'; readonly move: Move; readonly verdict: Verdict }
   /** The twin wishes what a fallback has brought: it is no fallback any more, and a retry is over. */
   | { readonly due: 'contentment' }
+  /** A retry is over: nobody wishes it any more, or it has come true. */
+  | { readonly due: 'overtaken' }
   | { readonly due: 'retire' }
 
 const nothing: Due = { due: 'nothing' }
@@ -45,8 +47,8 @@ export function judgeDue(lifecycle: Lifecycle, wishes: AuthWishes | undefined, f
     () => (preparing === undefined ? nothing : needlessDue(preparing, facts)),
     () => (preparing === undefined ? retryDue(wishes, facts) : nothing),
     () => (preparing === undefined ? expiryDue(facts) : nothing),
-    () => (preparing === undefined ? returnDue(facts) : nothing),
-    () => (preparing === undefined ? retirementDue(wishes, facts) : nothing),
+    () => returnDue(preparing, facts),
+    () => retirementDue(wishes, facts),
   ]
   let waiting: Waiting | undefined
   for (const decide of decisions) {
@@ -68,18 +70,19 @@ function refusedDue(preparing: Move | undefined, facts: PolicyFacts): Due {
 function wishDue(preparing: Move | undefined, wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
   if (wishes === undefined) return nothing
   const { memory } = facts
+  const withdrawn: Due = preparing?.cause === 'twin' ? { due: 'withdraw' } : nothing
   const move = unsettled(moveOfWishes(wishes, facts), memory)
-  if (move === undefined) {
-    const isOurs = preparing?.cause === 'twin' && preparing.version !== wishes.version
-    return isOurs ? { due: 'withdraw' } : nothing
-  }
+  if (move === undefined) return withdrawn
   if (preparing !== undefined && preparing.cause === 'twin' && isSameWish(preparing, move)) return nothing
-  if (memory.retry !== undefined && memory.retry.move.version === move.version) return nothing
+  const { retry, fallenBack } = memory
+  if (retry !== undefined && retry.move.version === move.version && isSameWish(retry.move, move)) return nothing
+  // It is wished all the time that the device has fallen back; when it returns is the policy's affair.
+  if (fallenBack !== undefined && move.to === 'x509' && move.renew === undefined) return withdrawn
   const due = judged(move, facts)
   if (due !== 'already') return due
   if (preparing?.cause === 'twin') return { due: 'withdraw' }
-  const settles = memory.fallenBack !== undefined && move.to === 'sas'
-  return settles || memory.retry?.move.cause === 'twin' ? { due: 'contentment' } : nothing
+  const settles = fallenBack !== undefined && move.to === 'sas'
+  return settles || retry?.move.cause === 'twin' ? { due: 'contentment' } : nothing
 }
 
 /** `auth.renew` asks for a new certificate; beside a mode of SAS it has nothing to renew and is judged so. */
@@ -124,9 +127,11 @@ function judged(move: Move, facts: PolicyFacts): Due | 'already' {
   }
 }
 
-/** A certificate that had expired by a wrong clock is good again. */
-function needlessDue(preparing: Move, facts: PolicyFacts): Due {
-  return preparing.cause === 'expiry' && !hasExpired(facts) ? { due: 'withdraw' } : nothing
+/** A certificate that had expired by a wrong clock is good again, or there is no fallback any more to return from. */
+function needlessDue({ cause }: Move, facts: PolicyFacts): Due {
+  const isNeedless =
+    (cause === 'expiry' && !hasExpired(facts)) || (cause === 'return' && facts.memory.fallenBack === undefined)
+  return isNeedless ? { due: 'withdraw' } : nothing
 }
 
 function retryDue(wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
@@ -137,10 +142,10 @@ function retryDue(wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
   if (move.cause === 'twin') {
     if (wishes === undefined) return nothing
     const wished = moveOfWishes(wishes, facts)
-    if (wished === undefined || !isSameWish(wished, move)) return { due: 'contentment' }
+    if (wished === undefined || !isSameWish(wished, move)) return { due: 'overtaken' }
   }
   const due = judged(move, facts)
-  return due === 'already' ? { due: 'contentment' } : due
+  return due === 'already' ? { due: 'overtaken' } : due
 }
 
 function expiryDue(facts: PolicyFacts): Due {
@@ -156,9 +161,12 @@ function hasExpired({ active, inventory, clock, nowMs }: PolicyFacts): boolean {
   return held !== undefined && held.notAfterMs < nowMs
 }
 
-function returnDue(facts: PolicyFacts): Due {
+/** Beside what is prepared only a certificate that is at hand has its turn: to ask for one would have both begin anew for ever. */
+function returnDue(preparing: Move | undefined, facts: PolicyFacts): Due {
   const judgement = judgeReturn(facts)
-  return judgement.do === 'fall' ? { due: 'move', move: { ...judgement.move, atMs: facts.nowMs } } : nothing
+  if (judgement.do !== 'fall' || preparing?.cause === 'return') return nothing
+  if (preparing !== undefined && judgement.move.candidate === undefined) return nothing
+  return { due: 'move', move: { ...judgement.move, atMs: facts.nowMs } }
 }
 
 function retirementDue(wishes: AuthWishes | undefined, facts: PolicyFacts): Due {

@@ -169,6 +169,7 @@ const memory: GenericSchema<unknown, Memory> = object({
   x509ProvenSinceMs: exactOptional(instant),
   retirement: exactOptional(object({ atMs: instant, done: boolean(), left: array(string()) })),
   leftFiles: exactOptional(literal(true)),
+  lostX509: exactOptional(literal(true)),
   refusedGenerations: array(generation),
 })
 

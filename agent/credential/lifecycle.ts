@@ -94,6 +94,8 @@ export type LifecycleEvent =
   /** Whoever had the wish has it no longer. */
   | { readonly event: 'withdrawn' }
   | { readonly event: 'restored' }
+  /** The cloud refuses both credentials: whatever else there is may be tried. */
+  | { readonly event: 'exhausted' }
   | { readonly event: 'restarted' }
 
 export type EventName = LifecycleEvent['event']
@@ -138,6 +140,7 @@ export const table: { readonly [P in Phase]: Row<P> } = {
   },
   rollingBack: {
     restored: ({ active }) => ({ phase: 'steady', active }),
+    exhausted: ({ active }) => ({ phase: 'steady', active }),
     // In its turn the candidate worked after all, and what works is kept.
     proved: ({ active, candidate, move }) => ({ phase: 'committing', active, candidate, move }),
     restarted: (s) => s,

@@ -8,15 +8,18 @@ import type { LinkEvents, LinkStart, RotationPorts } from './rotation-ports.ts'
 export interface RunningLink {
   readonly id: number
   readonly ref: CredentialRef
-  /** Lets the present session live and begins nothing new. */
+  /** Whether it has a session at this moment, told or not. */
+  isConnected(): boolean
+  /** Lets the present session live and begins nothing new, until it is released. */
   hold(): void
+  release(): void
   /** Resolves when nothing of it is left. */
   stop(): Promise<void>
 }
 
 /** What a link tells. `id` says which link, since what is under way when one is stopped still arrives. */
 export type LinkNews = { readonly id: number } & (
-  | { readonly news: 'registered'; readonly goOn: () => void }
+  | { readonly news: 'registered'; readonly byDps: boolean; readonly goOn: () => void }
   | { readonly news: 'connected'; readonly presented: CredentialRef | undefined }
   | { readonly news: 'twinRead' }
   | { readonly news: 'acknowledged' }
@@ -34,34 +37,43 @@ export function startLink(
 ): RunningLink {
   const over = new AbortController()
   const stop = AbortSignal.any([signal, over.signal])
-  let held = false
+  let gate = Promise.withResolvers<void>()
+  gate.resolve()
+  let isConnected = false
   const events: LinkEvents = {
-    gate: (until) => (held ? orAborted(never, until) : Promise.resolve()),
-    async registered() {
+    gate: (until) => orAborted(gate.promise, until),
+    async registered(byDps = true) {
       const answered = Promise.withResolvers<void>()
-      tell({ id, news: 'registered', goOn: answered.resolve })
+      tell({ id, news: 'registered', byDps, goOn: answered.resolve })
       // Nobody may answer any more when the link is stopped at this moment.
       await orAborted(answered.promise, stop)
     },
-    connected: (presented) => tell({ id, news: 'connected', presented }),
+    connected(presented) {
+      isConnected = true
+      tell({ id, news: 'connected', presented })
+    },
     twinRead: () => tell({ id, news: 'twinRead' }),
     acknowledged: () => tell({ id, news: 'acknowledged' }),
-    failed: (failure) => tell({ id, news: 'failed', failure }),
+    failed(failure) {
+      isConnected = false
+      tell({ id, news: 'failed', failure })
+    },
   }
   const done = ports.link(ref, start, events, stop).catch((error: unknown) => {
+    isConnected = false
     if (!stop.aborted) tell({ id, news: 'broken', failure: asFailure(error) })
   })
   return {
     id,
     ref,
+    isConnected: () => isConnected,
     hold() {
-      held = true
+      gate = Promise.withResolvers()
     },
+    release: () => gate.resolve(),
     async stop() {
       over.abort(new Error('another credential has its turn'))
       await done
     },
   }
 }
-
-const never = new Promise<void>(() => undefined)

@@ -72,6 +72,8 @@ export interface Memory {
   /** Since when X.509 has proved itself without a break. */
   readonly x509ProvenSinceMs?: number
   readonly retirement?: Retirement
+  /** X.509 was in use and its key is gone: SAS in its place would be a downgrade. */
+  readonly lostX509?: true
   /** A move has led from the pair of files to the vault, so that the pair is not used although it is still configured. */
   readonly leftFiles?: true
   /** Generations that the cloud refused for good. */

@@ -12,6 +12,7 @@ import { withMove } from './memory.ts'
 import type { Memory } from './memory.ts'
 import { createObtaining } from './obtaining.ts'
 import type { Obtained } from './obtaining.ts'
+import { backoffMs } from '../system/backoff.ts'
 import { afterMove, afterSetback } from './outcome.ts'
 import type { Inventory, PolicyFacts } from './policy.ts'
 import { isProven, isRestored } from './proof.ts'
@@ -25,6 +26,12 @@ import type { Turn } from './turn.ts'
 
 /** Refusals by the hub that fail a proof: the first may be older than the registration, and DPS is asked once more. */
 const REFUSALS_A_PROOF = 2
+
+/** A credential that cannot be read is lost only after so many tries, half a minute apart: a disk may be late. */
+const BREAKS_A_LOSS = 3
+
+/** Between two rounds of a rollback in which nothing works: a fleet that is refused must not storm DPS. */
+const ROUND_PAUSE = { baseMs: 120_000, capMs: 1_800_000 }
 
 /** What the present step has seen so far; begun anew with each phase, and with each turn of a rollback. */
 interface Step {
@@ -51,6 +58,8 @@ export interface Mover {
   connectAgain(): Promise<void>
   /** Takes up what the last run left. */
   begin(): Promise<void>
+  /** Leaves a rollback in which both credentials were refused, so that something else can be begun; else does nothing. */
+  leaveStuck(): Promise<void>
   /** What keeps a candidate that is ready from its registration. */
   waiting(): Waiting | undefined
   /** Whether a session lives that has shown that its credential works. */
@@ -79,6 +88,9 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
   let waiting: Waiting | undefined
   let turn: Turn | undefined
   let step: Step = freshStep()
+  let breaks = 0
+  let rounds = 0
+  let turnAtMs: number | undefined
 
   const remember = (memory: Memory) => keeper.remember(memory)
   const here = () => keeper.now().lifecycle
@@ -116,6 +128,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     if (after.phase !== 'preparing' && after.phase !== 'newborn') stopObtaining()
     switch (after.phase) {
       case 'newborn':
+        await links.stopAll()
         return obtaining.start()
       case 'steady':
         // The pointer outlives a lost record, so it names what is active, however that came about.
@@ -140,9 +153,16 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
         await linkWith(after.candidate)
         return commit(after.candidate)
       case 'rollingBack':
-        await links.stopAll()
+        rounds = 0
+        turnAtMs = undefined
         turn = firstTurn(clock.monotonicMs(), before.phase !== 'registering' || after.verdict.result !== 'refused')
-        return links.start(after.active, 'registerFirst')
+        if (before.phase !== 'registering' || !links.isHeldLive()) {
+          await links.stopAll()
+          return links.start(after.active, 'registerFirst')
+        }
+        // The old session may be the last that the old credential ever gets: it lives on until DPS has taken that one again.
+        await links.stopCurrent()
+        return links.start(after.active, 'registerOnly')
     }
   }
 
@@ -163,7 +183,10 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
   /** The last look before the step after which the cloud may forget the active credential. */
   const beReady = async (candidate: CredentialRef) => {
     const lifecycle = here()
-    if (lifecycle.phase === 'newborn') return advance({ event: 'prepared', candidate })
+    if (lifecycle.phase === 'newborn') {
+      const { lostX509: _found, ...others } = memory()
+      return advance({ event: 'prepared', candidate }, others)
+    }
     if (lifecycle.phase !== 'preparing') return
     const { move } = lifecycle
     const judgement = judgeMove({ ...move, candidate }, facts())
@@ -179,7 +202,11 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
 
   const commit = async (candidate: CredentialRef) => {
     const failure = await ports.activate(candidate).then(() => undefined, asFailure)
-    if (failure !== undefined) return ports.onTrouble(failure)
+    if (failure !== undefined) {
+      if (step.lastFailure?.code !== failure.code) ports.onTrouble(failure)
+      step.lastFailure = failure
+      return mend()
+    }
     const ending = endingOf(here())
     await advance({ event: 'committed' }, ending === undefined ? memory() : afterMove(memory(), ending))
     await atRest()
@@ -208,7 +235,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     if (!links.note(news) || ref === undefined) return news.news === 'registered' ? news.goOn() : undefined
     switch (news.news) {
       case 'registered':
-        await registered(ref)
+        await registered(ref, news.byDps)
         return news.goOn()
       case 'connected':
         return
@@ -220,8 +247,9 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
         ports.onTrouble(news.failure)
         // No memory of DPS stands behind this.
         if (turn !== undefined) turn = { ...turn, mayBeCached: false }
+        breaks += 1
         await failed(ref, news.failure)
-        return mend()
+        return breaks >= BREAKS_A_LOSS ? mend() : undefined
       case 'failed':
         return failed(ref, news.failure)
     }
@@ -230,18 +258,22 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
   /** A credential that cannot be read any more is not the cloud's word against it, and no reason to have none. */
   const mend = async () => {
     const lifecycle = here()
-    if (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing') return
+    if (lifecycle.phase === 'registering' || lifecycle.phase === 'proving' || lifecycle.phase === 'rollingBack') return
     await look()
-    const mended = recover({ record: keeper.now(), pointer: undefined, inventory, policy, random, nowMs: clock.now() })
-    if (isSameRef(activeOf(mended.lifecycle), lifecycle.active)) return
+    const { nowMs, clock: trust } = facts()
+    const mended = recover({ record: keeper.now(), pointer: undefined, inventory, policy, random, nowMs, clock: trust })
+    if (mended.lifecycle.phase === lifecycle.phase && isSameRef(activeOf(mended.lifecycle), activeOf(lifecycle))) return
+    if (mended.lifecycle.phase === 'newborn' && lifecycle.phase === 'newborn') return
     stopObtaining()
     await keeper.keep(mended.lifecycle, mended.memory, { event: 'restarted' })
     await enter(lifecycle, mended.lifecycle)
   }
 
-  const registered = async (ref: CredentialRef) => {
+  const registered = async (ref: CredentialRef, byDps: boolean) => {
     const lifecycle = here()
-    const registeredNow = { ...memory(), lastRegistration: { of: ref, atMs: clock.now() } }
+    const registeredNow = byDps ? { ...memory(), lastRegistration: { of: ref, atMs: clock.now() } } : memory()
+    // One connection for one device ID: the old session ends before the new one begins.
+    if (lifecycle.phase === 'rollingBack') await links.stopHeld()
     if (lifecycle.phase === 'registering') return advance({ event: 'registered' }, registeredNow)
     await remember(registeredNow)
     if (turn !== undefined && 'candidate' in lifecycle && isSameRef(ref, lifecycle.candidate))
@@ -257,6 +289,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
       return
     }
     step.refusals = 0
+    breaks = 0
     switch (lifecycle.phase) {
       case 'newborn':
       case 'committing':
@@ -264,7 +297,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
         return
       case 'steady':
       case 'preparing':
-        return remember(provenNow(memory(), ref, clock.now()))
+        return remember(provenNow(memory(), ref, facts()))
       case 'proving':
         return isProven(proof, ref) ? advance({ event: 'proved' }) : ports.sendSomething()
       case 'rollingBack':
@@ -278,6 +311,18 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     turn = undefined
     const remembered = ending === undefined ? memory() : afterSetback(memory(), lifecycle.verdict, ending)
     await advance({ event: 'restored' }, remembered)
+    await atRest()
+  }
+
+  /**
+   * Both were refused by the cloud itself. The device stays with the old credential, which goes on to be tried; what a
+   * refused device may do is open again (another certificate, a fallback, an order), and the move is tried again later.
+   */
+  const giveUp = async (lifecycle: Extract<Lifecycle, { phase: 'rollingBack' }>) => {
+    const ending = endingOf(lifecycle)
+    turn = undefined
+    const unsettled = { ...lifecycle.verdict, result: 'rolledBack' } as const
+    await advance({ event: 'exhausted' }, ending === undefined ? memory() : afterSetback(memory(), unsettled, ending))
     await atRest()
   }
 
@@ -296,7 +341,9 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
       case 'rollingBack':
         if (turn !== undefined)
           turn = { ...turn, failures: turn.failures + 1, refusals: turn.refusals + (isRefused ? 1 : 0) }
-        return takeTurns(isRefused)
+        if (turn?.of === 'active' && isTerminalRefusal(failure, ref, facts()))
+          await remember(withRefusal(memory(), ref, failure, clock.now()))
+        return links.isHeldLive() ? liveOn() : takeTurns(isRefused)
       case 'steady':
       case 'preparing':
         if (!isTerminalRefusal(failure, ref, facts())) return
@@ -305,14 +352,39 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     }
   }
 
+  /** The old credential cannot be registered again, but its session lives: the device is where it was. */
+  const liveOn = async () => {
+    await links.takeBack()
+    const lifecycle = here()
+    if (lifecycle.phase === 'rollingBack' && links.isLive()) await restore(lifecycle)
+  }
+
   const takeTurns = async (isRefused: boolean) => {
     const lifecycle = here()
     const nowMs = clock.monotonicMs()
     if (lifecycle.phase !== 'rollingBack' || turn === undefined || !isTurnOver(turn, nowMs, isRefused)) return
-    turn = otherTurn(turn, nowMs)
+    if (turn.of === 'candidate') rounds += 1
+    if (isStuck() && hasThirdWay(lifecycle, facts())) return giveUp(lifecycle)
+    const pauseMs = turn.of === 'candidate' ? backoffMs(rounds - 1, ROUND_PAUSE, random) : 0
+    turn = otherTurn(turn, nowMs + pauseMs)
+    turnAtMs = nowMs + pauseMs
     await links.stopAll()
     step = freshStep()
+    beginTurn()
+  }
+
+  const beginTurn = () => {
+    const lifecycle = here()
+    if (lifecycle.phase !== 'rollingBack' || turn === undefined || turnAtMs === undefined) return
+    if (clock.monotonicMs() < turnAtMs) return
+    turnAtMs = undefined
     links.start(turn.of === 'active' ? lifecycle.active : lifecycle.candidate, 'registerFirst')
+  }
+
+  /** Both had their turn, and the cloud itself refused the old credential. */
+  const isStuck = () => {
+    const lifecycle = here()
+    return lifecycle.phase === 'rollingBack' && rounds > 0 && isSameRef(memory().refusals?.of, lifecycle.active)
   }
 
   return {
@@ -325,6 +397,10 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     isLive: () => links.isLive(),
     stop: () => links.stopAll(),
     begin: () => enter(here(), here()),
+    async leaveStuck() {
+      const lifecycle = here()
+      if (lifecycle.phase === 'rollingBack' && isStuck()) await giveUp(lifecycle)
+    },
     async connectAgain() {
       const lifecycle = here()
       if (links.isLive() || (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing')) return
@@ -341,13 +417,18 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     async tick() {
       const nowMs = clock.monotonicMs()
       links.mendBroken(startOf(here()))
+      if (here().phase === 'newborn') await mend()
       const lifecycle = here()
+      const ref = links.ref()
+      if (lifecycle.phase === 'steady' && links.isLive() && ref !== undefined)
+        await remember(provenNow(memory(), ref, facts()))
       if (lifecycle.phase === 'committing') return commit(lifecycle.candidate)
       if (step.dueMs !== undefined && step.dueMs <= nowMs) {
         const code = lifecycle.phase === 'registering' ? 'AUTH_REGISTER_LATE' : 'AUTH_PROOF_LATE'
         return setback(latenessOf(code, step.lastFailure))
       }
       await takeTurns(false)
+      beginTurn()
       if (ready !== undefined) await beReady(ready)
     },
   }
@@ -362,10 +443,14 @@ function startOf({ phase }: Lifecycle): LinkStart {
   return phase === 'rollingBack' ? 'registerFirst' : 'cached'
 }
 
-/** The present credential works: refusals that were counted are over. */
-function provenNow(memory: Memory, ref: CredentialRef, nowMs: number): Memory {
+/**
+ * The present credential works: refusals that were counted are over. For how long X.509 has proved itself is counted from a
+ * moment that is known, by a clock that is trusted.
+ */
+function provenNow(memory: Memory, ref: CredentialRef, { clock, nowMs }: PolicyFacts): Memory {
   const clean = withoutRefusals(memory)
-  return ref.lane === 'x509' && clean.x509ProvenSinceMs === undefined ? { ...clean, x509ProvenSinceMs: nowMs } : clean
+  const begins = ref.lane === 'x509' && clean.x509ProvenSinceMs === undefined && clock === 'trusted'
+  return begins ? { ...clean, x509ProvenSinceMs: nowMs } : clean
 }
 
 function refusalToPrepare({ kind, code, message }: Failure): Verdict {
@@ -375,4 +460,20 @@ function refusalToPrepare({ kind, code, message }: Failure): Verdict {
 function wrongCredential(wanted: CredentialRef, presented: CredentialRef | undefined): Failure {
   const shownAs = presented === undefined ? 'an unknown one' : nameOf(presented)
   return new Failure('AUTH_WRONG_CREDENTIAL', `the session presented ${shownAs} in place of ${nameOf(wanted)}`)
+}
+
+/**
+ * Whether a device that stands still with a refused credential could do more than try these two in turns: the other lane,
+ * another certificate that is held, or a new one.
+ */
+function hasThirdWay(
+  lifecycle: Extract<Lifecycle, { phase: 'rollingBack' }>,
+  { inventory, memory }: PolicyFacts,
+): boolean {
+  const { active, candidate } = lifecycle
+  if (active.lane === 'x509' && candidate.lane === 'x509') return !isSameRef(active, candidate)
+  return inventory.certificates.some(
+    ({ ref }) =>
+      !isSameRef(ref, active) && !isSameRef(ref, candidate) && !memory.refusedGenerations.includes(ref.generation),
+  )
 }

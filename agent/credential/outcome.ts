@@ -23,7 +23,9 @@ export interface Ending {
 export function afterMove(memory: Memory, ending: Ending): Memory {
   const { move, active, candidate, nowMs, policy, random } = ending
   const settled = withSettled(withoutRefusals(withAttempt(memory, move, undefined, nowMs)), move)
-  const proven = withProvenSince(settled, candidate, nowMs)
+  // Registered again with what it had: nothing of how it came to that is over.
+  if (isSameRef(active, candidate)) return settled
+  const proven = withProvenSince(settled, active, candidate)
   const left = leavesFiles(active, candidate) ? { ...proven, leftFiles: true as const } : proven
   if (move.cause === 'fallback')
     return withFallenBack(left, active, move.because ?? 'UNEXPECTED', nowMs, policy, random)
@@ -48,9 +50,10 @@ export function afterSetback(memory: Memory, verdict: Verdict, ending: Ending): 
 const MAX_MARKED = 32
 
 /** X.509 counts as proven without a break for as long as every move leads from X.509 to X.509. */
-function withProvenSince(memory: Memory, candidate: CredentialRef, nowMs: number): Memory {
-  const { x509ProvenSinceMs = nowMs, ...others } = memory
-  return candidate.lane === 'x509' ? { ...others, x509ProvenSinceMs } : others
+function withProvenSince(memory: Memory, active: CredentialRef, candidate: CredentialRef): Memory {
+  if (active.lane === 'x509' && candidate.lane === 'x509') return memory
+  const { x509ProvenSinceMs: _broken, ...others } = memory
+  return others
 }
 
 function leavesFiles(active: CredentialRef, candidate: CredentialRef): boolean {

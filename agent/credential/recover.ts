@@ -1,12 +1,13 @@
 import { FILES, isSameRef } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
+import { freeAtMs } from './budget.ts'
 import { withFallenBack } from './fallback.ts'
 import type { AuthRecord } from './journal.ts'
 import { activeOf, next } from './lifecycle.ts'
 import type { Lifecycle, Move } from './lifecycle.ts'
 import { emptyMemory, withAttempt, withMove } from './memory.ts'
 import type { Memory } from './memory.ts'
-import type { AuthPolicy, Inventory } from './policy.ts'
+import type { AuthPolicy, ClockTrust, HeldCertificate, Inventory } from './policy.ts'
 
 /** What is found at the start of the agent. */
 export interface Found {
@@ -17,6 +18,7 @@ export interface Found {
   readonly policy: AuthPolicy
   /** Wall time. */
   readonly nowMs: number
+  readonly clock: ClockTrust
   /** Uniform in [0, 1). */
   readonly random: () => number
 }
@@ -29,10 +31,14 @@ export function recover(found: Found): AuthRecord {
   const memory = withoutFiles(found.record?.memory ?? emptyMemory, found)
   const resumed = found.record && next(found.record.lifecycle, { event: 'restarted' })
   if (resumed === undefined) return withoutRecord(memory, found)
-  if (resumed.phase === 'newborn') return { version: 1, lifecycle: born(memory, found), memory }
+  if (resumed.phase === 'newborn')
+    return memory.lostX509 === true
+      ? withoutX509(memory, found, [])
+      : { version: 1, lifecycle: born(memory, found), memory }
   const files = filesBroughtBack(resumed, memory, found)
   if (files !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: files }, memory }
-  if (has(resumed.active, memory, found))
+  const isProven = resumed.phase === 'committing' && has(resumed.candidate, memory, found)
+  if (isProven || has(resumed.active, memory, found))
     return { version: 1, lifecycle: withCandidate(resumed, memory, found), memory }
   return withoutActive(resumed, memory, found)
 }
@@ -43,8 +49,12 @@ export function recover(found: Found): AuthRecord {
  */
 function withoutRecord(memory: Memory, found: Found): AuthRecord {
   const { inventory, nowMs, pointer, policy, random } = found
+  if (pointer?.lane === 'x509' && !has(pointer, memory, found))
+    return withoutActive({ phase: 'steady', active: pointer }, memory, found)
   const lifecycle = born(memory, found)
   const [held] = inventory.certificates
+  if (pointer?.lane === 'x509' && pointer.generation !== FILES && inventory.certificates.some(isFiles))
+    return { version: 1, lifecycle, memory: { ...memory, leftFiles: true } }
   const isOnSas = lifecycle.phase === 'steady' && lifecycle.active.lane === 'sas' && pointer?.lane === 'sas'
   if (!isOnSas || held === undefined || !policy.x509Enabled) return { version: 1, lifecycle, memory }
   return { version: 1, lifecycle, memory: withFallenBack(memory, held.ref, 'JOURNAL_TORN', nowMs, policy, random) }
@@ -73,21 +83,46 @@ function withCandidate(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory
  * only where policy allows a fallback, and counted as one.
  */
 function withoutActive(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory: Memory, found: Found): AuthRecord {
-  const { inventory, policy, nowMs, random } = found
+  const { inventory } = found
   const others = [
     ...('candidate' in resumed ? [resumed.candidate] : []),
     ...inventory.certificates.map(({ ref }) => ref),
   ]
   const other = others.find((ref) => ref.lane === 'x509' && has(ref, memory, found))
   if (other !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: other }, memory }
-  const { enabled, untilMs } = policy.fallback
-  const isAllowed = resumed.active.lane === 'sas' || (enabled && untilMs !== undefined && nowMs < untilMs)
+  if (resumed.active.lane === 'x509') return withoutX509({ ...memory, lostX509: true }, found, [resumed.active])
+  return { version: 1, lifecycle: { phase: 'newborn' }, memory }
+}
+
+/** SAS by policy, or the wait for another certificate. */
+function withoutX509(memory: Memory, found: Found, lost: readonly CredentialRef[]): AuthRecord {
+  const { inventory, policy, nowMs, random, clock } = found
+  const { lostX509: _found, ...others } = memory
+  // Its owner has left it no lane but SAS: that is no fallback.
+  if (!policy.x509Enabled) return { version: 1, lifecycle: born(others, found), memory: others }
+  const held = inventory.certificates.find(({ ref }) => has(ref, memory, found))
+  if (held !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: held.ref }, memory: others }
+  const { enabled, untilMs, perDay } = policy.fallback
+  const isInTime = enabled && untilMs !== undefined && nowMs < untilMs && clock !== 'wrong'
+  const isAllowed = isInTime && freeAtMs(memory.fallbacks, perDay, nowMs) === undefined
   if (!isAllowed || !has(SAS, memory, found)) return { version: 1, lifecycle: { phase: 'newborn' }, memory }
-  const because = 'KEY_UNREADABLE'
-  const move: Move = { to: 'sas', candidate: SAS, fresh: false, cause: 'fallback', because, atMs: nowMs }
-  const counted = withAttempt(withMove(memory, move, nowMs), move, undefined, nowMs)
-  const fallen = withFallenBack(counted, resumed.active, because, nowMs, policy, random)
+  const from = lost[0] ?? { lane: 'x509', generation: FILES }
+  // Counted and told like every other fallback.
+  const move: Move = {
+    to: 'sas',
+    candidate: SAS,
+    fresh: false,
+    cause: 'fallback',
+    because: 'KEY_UNREADABLE',
+    atMs: nowMs,
+  }
+  const counted = withAttempt(withMove(others, move, nowMs), move, undefined, nowMs)
+  const fallen = withFallenBack(counted, from, 'KEY_UNREADABLE', nowMs, policy, random)
   return { version: 1, lifecycle: { phase: 'steady', active: SAS }, memory: fallen }
+}
+
+function isFiles({ ref }: HeldCertificate): boolean {
+  return ref.generation === FILES
 }
 
 const SAS: CredentialRef = { lane: 'sas' }

@@ -20,8 +20,12 @@ export type LinkStart =
 export interface LinkEvents {
   /** Waited for before each attempt to register or connect: a link that is held does nothing new. */
   gate(signal: AbortSignal): Promise<void>
-  /** DPS has assigned the device with this credential. The link goes on when the promise resolves. */
-  registered(): Promise<void>
+  /**
+   * DPS has assigned the device with this credential. The link goes on when the promise resolves.
+   *
+   * @param byDps false for a lane that has no DPS and is always assigned; true when left out
+   */
+  registered(byDps?: boolean): Promise<void>
   /** CONNACK 0. `presented` names the credential that was really used, by what the session has sent. */
   connected(presented: CredentialRef | undefined): void
   /** On the present connection. */
@@ -68,6 +72,8 @@ export interface RotationPorts {
    * nothing does.
    */
   rehearse?(ref: CredentialRef): Promise<Failure | undefined>
+  /** Told at each look at the time: without it for long, this life cycle hangs. */
+  onTick?(): void
   /** Something was sent for: the next acknowledgement is not to wait for the next sample. */
   sendSomething(): void
   /** Destroys every copy of the SAS secret that can be reached; answers with those that cannot, as sentences. Idempotent. */

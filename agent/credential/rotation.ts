@@ -2,6 +2,7 @@ import { asFailure, Failure } from '../failure.ts'
 import { createInbox } from '../system/inbox.ts'
 import { asOfNow } from './as-of-now.ts'
 import { chooseCandidate } from './candidate.ts'
+import type { CredentialRef } from './credential-ref.ts'
 import { judgeDue } from './due.ts'
 import type { Waiting } from './due.ts'
 import { judgeMove } from './judge-wish.ts'
@@ -20,11 +21,20 @@ import type { AuthOrder, AuthWishes, OrderAnswer, Rotation, RotationPorts } from
 /** Whatever hangs on time is looked at so often, in milliseconds: absolute deadlines on short ticks. */
 const TICK_MS = 5_000
 
+/** Orders that wait for their turn; whoever may use the socket must not keep the device from its own work. */
+const MAX_ORDERS = 4
+
+/** What came of an order; `shown` is the credential with which a rehearsal goes on outside. */
+interface Taken {
+  readonly answer: OrderAnswer
+  readonly shown?: CredentialRef
+}
+
 type Input =
   | LinkNews
   | Obtained
   | { readonly news: 'wishes'; readonly wishes: AuthWishes }
-  | { readonly news: 'order'; readonly order: AuthOrder; readonly answer: (answer: OrderAnswer) => void }
+  | { readonly news: 'order'; readonly order: AuthOrder; readonly answer: (taken: Taken) => void }
   | { readonly news: 'tick' | 'clockMended' }
 
 /**
@@ -38,12 +48,14 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
   const inbox = createInbox<Input>()
   const inventory: Inventory = await ports.inventory()
   const found = { record: await ports.load(), pointer: await ports.pointer(), inventory, policy, random }
-  const keeper = createRecordKeeper(recover({ ...found, nowMs: clock.now() }), ports)
+  const keeper = createRecordKeeper(recover({ ...found, nowMs: clock.now(), clock: ports.clockTrust() }), ports)
   let mover: Mover | undefined
   let wishes: AuthWishes | undefined
   let waiting: Waiting | undefined
   let toldWaiting: Waiting['code'] | undefined
   let ticked = false
+  let orders = 0
+  let isRehearsing = false
 
   const memory = () => keeper.now().memory
   const tell = (news: LinkNews | Obtained) => inbox.put(news)
@@ -61,6 +73,10 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
         return device.advance({ event: 'withdrawn' })
       case 'contentment': {
         const { fallenBack: _wanted, retry: _over, ...others } = memory()
+        return keeper.remember(others)
+      }
+      case 'overtaken': {
+        const { retry: _over, ...others } = memory()
         return keeper.remember(others)
       }
       case 'reject':
@@ -82,24 +98,35 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
     await device.look()
   }
 
-  const take = async (order: AuthOrder, device: Mover): Promise<OrderAnswer> => {
+  const take = async (order: AuthOrder, device: Mover): Promise<Taken> => {
+    if (!order.rehearse) await device.leaveStuck()
     const { lifecycle } = keeper.now()
-    if (lifecycle.phase === 'newborn') return busy('the first certificate is awaited')
-    if (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing') return busy(`the device is ${lifecycle.phase}`)
+    if (lifecycle.phase === 'newborn') return { answer: busy('the first certificate is awaited') }
+    if (lifecycle.phase !== 'steady' && lifecycle.phase !== 'preparing')
+      return { answer: busy(`the device is ${lifecycle.phase}`) }
     await device.look()
     const move = moveOfOrder(order, activeOf(lifecycle), clock.now())
     const judgement = judgeMove(move, device.facts())
     const candidate = judgement.verdict === 'go' ? chooseCandidate(move, device.facts()) : undefined
     if (judgement.verdict === 'go' && !order.rehearse) await device.advance({ event: 'wanted', move })
-    const plan = { move, active: lifecycle.active, candidate }
-    if (!order.rehearse || judgement.verdict !== 'go') return answerOf(judgement, plan, order.rehearse)
-    // DPS is on the way of every move, whichever credential shows that it can be reached.
-    const obstacle = await ports.rehearse?.(candidate ?? lifecycle.active)
-    return rehearsed(answerOf(judgement, plan, true), obstacle)
+    const answer = answerOf(judgement, { move, active: lifecycle.active, candidate }, order.rehearse)
+    const isGood = order.rehearse && judgement.verdict === 'go'
+    return { answer, ...(isGood && { shown: candidate ?? lifecycle.active }) }
+  }
+
+  /** DPS is on the way of every move, whichever credential shows that it can be reached. */
+  const rehearse = async (answer: OrderAnswer, shown: CredentialRef): Promise<OrderAnswer> => {
+    if (isRehearsing) return busy('another rehearsal is under way')
+    isRehearsing = true
+    const obstacle = await ports.rehearse?.(shown).finally(() => {
+      isRehearsing = false
+    })
+    return rehearsed(answer, obstacle)
   }
 
   const tick = async (device: Mover) => {
     ticked = false
+    ports.onTick?.()
     if (keeper.isUnsaved()) await keeper.save()
     await keeper.remember(asOfNow(memory(), ports.clockTrust(), clock.now()))
     await device.tick()
@@ -152,11 +179,14 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
     waiting: () => mover?.waiting() ?? waiting,
     wish: (wished) => inbox.put({ news: 'wishes', wishes: wished }),
     clockMended: () => inbox.put({ news: 'clockMended' }),
-    order(order) {
-      if (mover === undefined) return Promise.resolve(busy('the agent waits for its clock'))
-      const { promise, resolve } = Promise.withResolvers<OrderAnswer>()
+    async order(order) {
+      if (mover === undefined) return busy('the agent waits for its clock')
+      if (orders >= MAX_ORDERS) return busy('other orders wait already')
+      orders += 1
+      const { promise, resolve } = Promise.withResolvers<Taken>()
       inbox.put({ news: 'order', order, answer: resolve })
-      return promise
+      const { answer, shown } = await promise.finally(() => (orders -= 1))
+      return shown === undefined ? answer : rehearse(answer, shown)
     },
     async run(signal) {
       const device: Mover = createMover(ports, { keeper, inventory, tell, atRest: () => consider(device) }, signal)

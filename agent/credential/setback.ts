@@ -11,10 +11,16 @@ import { isNoVerdict } from './refusals.ts'
 export function setbackOf(failure: Failure, candidate: CredentialRef, memory: Memory, nowMs: number): Verdict {
   const { code, message } = failure
   if (failure.kind === 'transient') return { result: 'unreachable', code, reason: message }
+  if (!isVerdict(failure)) return { result: 'rolledBack', code, reason: message }
   if (!isDpsRefusal(failure) || !isNoVerdict(candidate, memory, nowMs))
     return { result: 'refused', code, reason: message }
   const reason = `${message}; no verdict, since DPS may still remember the credential that it took before`
   return { result: 'rolledBack', code, reason }
+}
+
+/** An alert of TLS can be forged by anybody on the way, and a fault of ours says nothing about the candidate. */
+function isVerdict({ code, kind }: Failure): boolean {
+  return kind !== 'broken' && code !== 'TLS_CREDENTIAL_REFUSED'
 }
 
 /** The deadline of a step has passed; what failed last says more than the time. */

@@ -36,6 +36,7 @@ const events: { readonly [E in EventName]: Extract<LifecycleEvent, { event: E }>
   failed: { event: 'failed', verdict },
   withdrawn: { event: 'withdrawn' },
   restored: { event: 'restored' },
+  exhausted: { event: 'exhausted' },
   restarted: { event: 'restarted' },
 }
 

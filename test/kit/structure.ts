@@ -48,6 +48,7 @@ export const pureModules: readonly RegExp[] = [
   /^config\/(schema(-auth)?|instant|methods|rules(-auth|-methods)?)\.ts$/,
   /^pki\/chain\.ts$/,
   /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,
+  /^credential\/(recover|due|candidate|setback|outcome|turn|proof|order|memory|credential-ref)\.ts$/,
   /^credential\/(judge-wish|refusals|budget|own-move|fallback|rescue|return|retirement|retry|as-of-now)\.ts$/,
   /^wire\/diagnose\.ts$/,
   /^hub\/(supervise-policy|twin-document)\.ts$/,
@@ -55,7 +56,7 @@ export const pureModules: readonly RegExp[] = [
   /^methods\//,
   /^telemetry\/sample\.ts$/,
   /^health\/(warnings|warning-table|auth-findings)\.ts$/,
-  /^system\/(backoff|redact|json)\.ts$/,
+  /^system\/(backoff|redact|json|inbox)\.ts$/,
   /^time\/(trust|measure-plan|server-chain)\.ts$/,
 ]
 

@@ -59,7 +59,6 @@ function connected(): Facts {
     device: { deviceId: 'press-07', assignedHub: 'hub-1.example' },
     credential: credential('vault'),
     key: { mode: 0o600, remedy: undefined },
-    stepDueMs: Number.POSITIVE_INFINITY,
     acknowledged: 3,
     lastAcknowledgedAtMs: NOW_MS - 1_000,
   }

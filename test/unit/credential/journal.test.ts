@@ -81,6 +81,7 @@ const memoryFields: Fields<Memory> = {
   x509ProvenSinceMs: anyInstant,
   retirement: plain({ atMs: anyInstant, done: fc.boolean(), left: fc.array(fc.string()) }),
   leftFiles: fc.constant(true),
+  lostX509: fc.constant(true),
   refusedGenerations: fc.array(anyGeneration),
 }
 const anyMemory = sparse(memoryFields, ['history', 'moves', 'fallbacks', 'refusedGenerations'])
@@ -120,6 +121,7 @@ function stepAll({ lifecycle }: AuthRecord): void {
     failed: { event: 'failed', verdict },
     withdrawn: { event: 'withdrawn' },
     restored: { event: 'restored' },
+    exhausted: { event: 'exhausted' },
     restarted: { event: 'restarted' },
   }
   for (const event of Object.values(events)) assert.equal(typeof next(lifecycle, event).phase, 'string')
