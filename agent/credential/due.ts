@@ -1,6 +1,7 @@
 import type { FailureCode } from '../failure.ts'
 import { judgeFallback, judgeRescue, judgeReturn } from './fallback.ts'
 import { judgeMove } from './judge-wish.ts'
+import type { Lane } from './credential-ref.ts'
 import { activeOf } from './lifecycle.ts'
 import type { Lifecycle, Move, Verdict } from './lifecycle.ts'
 import type { PolicyFacts } from './policy.ts'
@@ -26,6 +27,8 @@ export type Due =
   | { readonly due: 'reject'; readonly move: Move; readonly verdict: Verdict }
   /** The twin wishes what a fallback has brought: it is no fallback any more, and a retry is over. */
   | { readonly due: 'contentment' }
+  /** The device is as this version wishes: should it have to leave that by itself, the same version does not drive it back. */
+  | { readonly due: 'fulfilled'; readonly version: number; readonly to: Lane }
   /** A retry is over: nobody wishes it any more, or it has come true. */
   | { readonly due: 'overtaken' }
   | { readonly due: 'retire' }
@@ -82,7 +85,8 @@ function wishDue(preparing: Move | undefined, wishes: AuthWishes | undefined, fa
   if (due !== 'already') return due
   if (preparing?.cause === 'twin') return { due: 'withdraw' }
   const settles = fallenBack !== undefined && move.to === 'sas'
-  return settles || retry?.move.cause === 'twin' ? { due: 'contentment' } : nothing
+  if (settles || retry?.move.cause === 'twin') return { due: 'contentment' }
+  return preparing === undefined ? { due: 'fulfilled', version: wishes.version, to: move.to } : nothing
 }
 
 /** `auth.renew` asks for a new certificate; beside a mode of SAS it has nothing to renew and is judged so. */

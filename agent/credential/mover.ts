@@ -1,7 +1,7 @@
 import { asFailure, Failure } from '../failure.ts'
 import { chooseCandidate } from './candidate.ts'
 import { createConnections } from './connections.ts'
-import { isSameRef, nameOf } from './credential-ref.ts'
+import { FILES, isSameRef, nameOf } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import type { Waiting } from './due.ts'
 import { judgeMove } from './judge-wish.ts'
@@ -223,7 +223,8 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     const active = activeOf(lifecycle)
     const which = 'candidate' in lifecycle ? lifecycle.candidate : (candidate ?? active)
     if (move === undefined || active === undefined || which === undefined) return undefined
-    return { move, active, candidate: which, nowMs: clock.now(), policy, random }
+    const hasPair = inventory.certificates.some(({ ref }) => ref.generation === FILES)
+    return { move, active, candidate: which, hasPair, nowMs: clock.now(), policy, random }
   }
 
   // --- what the links tell ---

@@ -13,6 +13,8 @@ export interface Ending {
   readonly move: Move
   readonly active: CredentialRef
   readonly candidate: CredentialRef
+  /** A pair of files is configured. */
+  readonly hasPair?: boolean
   readonly nowMs: number
   readonly policy: AuthPolicy
   /** Uniform in [0, 1). */
@@ -26,7 +28,7 @@ export function afterMove(memory: Memory, ending: Ending): Memory {
   // Registered again with what it had: nothing of how it came to that is over.
   if (isSameRef(active, candidate)) return settled
   const proven = withProvenSince(settled, active, candidate)
-  const left = leavesFiles(active, candidate) ? { ...proven, leftFiles: true as const } : proven
+  const left = leavesFiles(ending) ? { ...proven, leftFiles: true as const } : proven
   if (move.cause === 'fallback')
     return withFallenBack(left, active, move.because ?? 'UNEXPECTED', nowMs, policy, random)
   // SAS by a wish is no fallback any more, and X.509 by whatever cause is the way back.
@@ -56,6 +58,8 @@ function withProvenSince(memory: Memory, active: CredentialRef, candidate: Crede
   return others
 }
 
-function leavesFiles(active: CredentialRef, candidate: CredentialRef): boolean {
-  return active.lane === 'x509' && active.generation === FILES && !isSameRef(active, candidate)
+/** From now on the pair is passed over, for as long as it is configured. */
+function leavesFiles({ active, candidate, hasPair }: Ending): boolean {
+  const isPair = active.lane === 'x509' && active.generation === FILES
+  return (isPair || hasPair === true) && candidate.lane === 'x509' && candidate.generation !== FILES
 }

@@ -79,6 +79,8 @@ export async function createRotation(ports: RotationPorts): Promise<Rotation> {
         const { retry: _over, ...others } = memory()
         return keeper.remember(others)
       }
+      case 'fulfilled':
+        return keeper.remember({ ...memory(), settledVersion: due.version, settledTo: due.to })
       case 'reject':
         return keeper.remember(withSettled(withAttempt(memory(), due.move, due.verdict, clock.now()), due.move))
       case 'retire':

@@ -65,6 +65,7 @@ type Expected =
   | 'contentment'
   | 'retire'
   | 'overtaken'
+  | 'fulfilled'
   | { readonly waits: string }
   | { readonly rejects: string }
 
@@ -87,7 +88,7 @@ const atRest: readonly Row[] = [
   ['a twin without a mode wishes no change', silent, onSas, 'nothing'],
   ['a mode that the device is not on begins a move', x509, onSas, twin],
   ['SAS in the place of X.509 begins a move', wantsSas, onX509, toSas],
-  ['a mode that the device is on begins nothing', x509, onX509, 'nothing'],
+  ['a mode that the device is on is settled and begins nothing', x509, onX509, 'fulfilled'],
   [
     'a mode that is forbidden is answered',
     wantsSas,
