@@ -130,12 +130,14 @@ export const failureTable = {
   NO_PENDING_REQUEST: {
     kind: 'invalid',
     meaning: 'A chain was offered but no certificate request of this device is open.',
-    advice: 'Make one first: iot-device-agent csr',
+    advice:
+      'Make one first: iot-device-agent csr, or iot-device-agent renew beside a certificate that the cloud refuses',
   },
   CERTIFICATE_STILL_GOOD: {
     kind: 'refused',
     meaning: 'The device already has a valid certificate; a request is made only when there is none or it has expired.',
-    advice: 'No request is needed: a good certificate is not replaced ahead of its end. See: iot-device-agent status',
+    advice:
+      'No request is needed. If the cloud refuses this certificate, or it is to be replaced: iot-device-agent renew',
   },
 
   CHAIN_UNREADABLE: {
@@ -263,7 +265,7 @@ export const failureTable = {
     kind: 'refused',
     meaning: 'DPS does not accept this credential (401).',
     advice:
-      'Is the CA of the chain verified in DPS and its enrollment enabled? Does an individual enrollment of this ID forbid X.509? Is the clock right?',
+      'By X.509: is the CA of the chain verified in DPS and its enrollment enabled, and does no individual enrollment of this ID forbid it? A certificate that the cloud refuses is replaced by: iot-device-agent renew. By SAS: is it the key of this registration ID (az iot dps enrollment-group compute-device-key, not on the device)? Is the clock right?',
   },
   DPS_NOT_FOUND: {
     kind: 'refused',

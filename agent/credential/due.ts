@@ -78,7 +78,9 @@ function wishDue(preparing: Move | undefined, wishes: AuthWishes | undefined, fa
   if (move === undefined) return withdrawn
   if (preparing !== undefined && preparing.cause === 'twin' && isSameWish(preparing, move)) return nothing
   const { retry, fallenBack } = memory
-  if (retry !== undefined && retry.move.version === move.version && isSameWish(retry.move, move)) return nothing
+  // A command that met the same has put its try in the place of the wish's own.
+  const isRetried = retry !== undefined && (retry.move.cause !== 'twin' || retry.move.version === move.version)
+  if (isRetried && isSameWish(retry.move, move)) return nothing
   // It is wished all the time that the device has fallen back; when it returns is the policy's affair.
   if (fallenBack !== undefined && move.to === 'x509' && move.renew === undefined) return withdrawn
   const due = judged(move, facts)

@@ -58,10 +58,10 @@ function stepsOf(
   rehearse: boolean,
 ): readonly string[] {
   const now = active === undefined ? 'nothing' : nameOf(active)
-  const [will, is] = rehearse ? ['would', 'would be'] : ['will', 'is']
+  const [will, are] = rehearse ? ['would', 'would be'] : ['will', 'are']
   return [
     candidate === undefined
-      ? `a key and a CSR ${is} made, and the certificate awaited; the device goes on with ${now} meanwhile`
+      ? `a key and a CSR ${are} made, and the certificate awaited; the device goes on with ${now} meanwhile`
       : `${nameOf(candidate)} ${will} be registered with DPS; the session with ${now} goes on meanwhile`,
     `once DPS has assigned it, the device ${will} connect with it, read its twin and have one message acknowledged`,
     `if any of that fails, ${now} ${will} be registered again and the device goes on with it`,

@@ -44,8 +44,8 @@ function obstacleOf(provenForMs: number, { nowMs, clock, active, memory }: Polic
   if (memory.fallenBack !== undefined) return again('the device has fallen back to SAS and needs it')
   if (active?.lane !== 'x509') return again('the device is not on X.509')
   if (isSameRef(memory.refusals?.of, active)) return again('the cloud refuses the certificate at present')
-  if (memory.x509ProvenSinceMs === undefined) return again('X.509 has not proved itself yet')
   if (clock !== 'trusted') return again('the clock of this device is not synchronised, so that no time can be measured')
+  if (memory.x509ProvenSinceMs === undefined) return again('X.509 has not proved itself yet')
   const untilMs = memory.x509ProvenSinceMs + provenForMs
   if (nowMs >= untilMs) return undefined
   const since = new Date(memory.x509ProvenSinceMs).toISOString()

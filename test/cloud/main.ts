@@ -109,6 +109,7 @@ curl -s ${controlUrl}/faults/table
 curl -s -X PUT -d '{"twinAnswer":"429"}' ${controlUrl}/faults
 curl -s -X DELETE ${controlUrl}/faults
 curl -s -X PATCH -d '{"status":"disabled"}' ${controlUrl}/devices/press-07
+curl -s -X PATCH -d '{"desired":{"auth":{"mode":"x509"}}}' ${controlUrl}/devices/press-07/twin
 `
 }
 

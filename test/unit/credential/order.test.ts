@@ -68,7 +68,7 @@ test('an order that is accepted is answered with its steps in order: register, p
 
 test('where no certificate is at hand the first step is to ask for one', () => {
   const [first = ''] = answerOf(go, { ...plan, candidate: undefined }, false).steps
-  assert.match(first, /CSR is made.*awaited.*goes on with sas/)
+  assert.match(first, /CSR are made.*awaited.*goes on with sas/)
   assert.match(
     answerOf(go, { ...plan, active: undefined, candidate: undefined }, false).steps.join(),
     /goes on with nothing/,
