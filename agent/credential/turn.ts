@@ -10,7 +10,7 @@ export interface Turn {
 
 const MINUTE_MS = 60_000
 
-/** Longer than DPS remembers the credential that it took last (azure-sdk-for-node issue 721: about 30 minutes). */
+/** Longer than DPS remembers the credential that it took last (azure-iot-sdk-node issue 721: about 30 minutes). */
 const CACHE_MS = 36 * MINUTE_MS
 
 /** A turn ends after so many refusals; the first may be an answer to a registration that was on its way. */
