@@ -14,6 +14,8 @@ import type { AuthOrder, OrderAnswer, Rotation } from './credential/rotation-por
 import { createFacts, statusOf } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
+import { openFlow } from './flow.ts'
+import type { Flow } from './flow.ts'
 import { createMethods } from './methods/answer.ts'
 import { systemClock } from './system/clock.ts'
 import type { Clock } from './system/clock.ts'
@@ -25,11 +27,6 @@ import { createNotify } from './system/notify.ts'
 import type { Notify } from './system/notify.ts'
 import { exitOnTheUnexpected, stopOnSignals } from './system/stop.ts'
 import { createBell } from './telemetry/bell.ts'
-import { createBuffer, DEFAULT_BUFFER_BYTES } from './telemetry/buffer.ts'
-import type { Spool } from './telemetry/buffer.ts'
-import { createDeviceSource } from './telemetry/device-source.ts'
-import { createMetricsReader } from './telemetry/metrics/read.ts'
-import { createSchedule } from './telemetry/schedule.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
 import { version } from './version.ts'
 
@@ -81,15 +78,9 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
   await requireOwnFolder(config.paths.stateDir)
 
   const facts = createFacts(clock.now())
-  await using spool = openSpool(config, world, facts)
-  const take = createTake(config, world, facts, spool)
-  const schedule = createSchedule({
-    clock,
-    intervalMs: config.telemetry.intervalSeconds * 1000,
-    take,
-    onFailure: (failure) => log.failure(failure, { event: 'a sample could not be taken' }),
-  })
-  const surroundings = { config, spool, intervalMs: () => schedule.intervalMs() }
+  await using flow = await openFlow({ config, clock, random, log, facts })
+  const { outbox, schedule, forwarder } = flow
+  const surroundings = { config, outbox, intervalMs: () => schedule.intervalMs() }
   const onTrouble = (failure: Failure) => log.failure(failure)
   const audit = await openAudit(config.paths.auditFile, clock, onTrouble)
   const status = () => statusOf(facts, surroundings, clock.now())
@@ -100,7 +91,7 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
     audit: ({ payload, ...entry }) => void audit.append({ what: 'method', ...entry, ...payload }),
   })
   const attendance: Attendance = {
-    ...{ config, clock, random, log, notify, facts, surroundings, schedule, methods },
+    ...{ config, clock, random, log, notify, facts, surroundings, schedule, forwarder, methods },
     news: createBell(),
   }
   const watch = await (world.watchClock ?? openClockWatch)(attendance, ca)
@@ -120,12 +111,14 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
       ca,
       audit,
       watch,
-      sendSomething: () =>
-        void (spool.level().depth === 0 && take().catch((error: unknown) => onTrouble(asFailure(error)))),
+      sendSomething() {
+        if (forwarder.facts().inFlight === 0) flow.sendOne()
+      },
     },
     attendance,
   )
 
+  await openDoor(flow, log)
   watch.onChange((now, before) => {
     if (before.trust === 'wrong' && now.trust !== 'wrong') rotation.clockMended()
   })
@@ -135,20 +128,19 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
   const work: Promise<unknown>[] = []
   try {
     await untilStopped([unlessAborted(notify.ready('looking for a certificate'), signal)], signal)
-    if (!signal.aborted) work.push(...begin(rotation, watch, attendance, stop))
+    if (!signal.aborted) work.push(...begin({ rotation, watch, flow }, attendance, stop))
     await untilStopped(work, signal)
   } finally {
     log.info('stopping')
     over.abort(signal.reason)
     await endWithin(STOP_WITHIN_MS, [...work, notify.stopping()], world)
-    log.info('stopped', { acknowledged: facts.acknowledged, unsent: spool.level().depth })
+    log.info('stopped', { acknowledged: facts.acknowledged, unsent: outbox.level().depth })
   }
 }
 
 /** Everything that goes on at the same time from now on. */
 function begin(
-  rotation: Rotation,
-  watch: ClockTrustWatch,
+  { rotation, watch, flow }: { readonly rotation: Rotation; readonly watch: ClockTrustWatch; readonly flow: Flow },
   attendance: Attendance,
   signal: AbortSignal,
 ): readonly Promise<unknown>[] {
@@ -159,7 +151,7 @@ function begin(
     // A clock that is wrong is given time to find back: neither token nor certificate would be judged rightly before.
     believed.then(() => rotation.run(signal)),
     // Samples begin with the first credential: before it there is nobody to send them to, and none would be newer.
-    untilBorn(attendance, signal).then(() => attendance.schedule.run(signal)),
+    untilBorn(attendance, signal).then(() => Promise.all(flow.measure(signal))),
     notify.feedWatchdog(() => keepsPromises(facts, clock.monotonicMs()), signal),
     watchHealth(attendance, signal),
   ]
@@ -215,25 +207,10 @@ async function untilStopped(work: readonly Promise<unknown>[], signal: AbortSign
   }
 }
 
-function openSpool(config: Config, { clock, log }: World, facts: Facts): Spool {
-  const limits = { maxSamples: config.telemetry.bufferSamples, maxBytes: DEFAULT_BUFFER_BYTES }
-  return createBuffer(limits, (sample, cause) => {
-    facts.lastDroppedAtMs = clock.now()
-    log.debug('a sample was given up', { messageId: sample.id, cause })
-  })
-}
-
-/** Takes one sample and keeps it. */
-function createTake(config: Config, { clock }: World, facts: Facts, spool: Spool): () => Promise<void> {
-  const take = createDeviceSource({
-    read: createMetricsReader({ stateFolder: config.paths.stateDir, clock }),
-    clock,
-    identity: () => ({
-      deviceId: facts.device?.deviceId ?? config.device.registrationId,
-      authType: facts.authType ?? config.auth.born,
-    }),
-  })
-  return async () => spool.append(await take())
+/** An agent whose door cannot be opened still has its own measurements to send, and a credential to keep. */
+async function openDoor(flow: Flow, log: Log): Promise<void> {
+  const failure = await flow.openDoor().then(() => undefined, asFailure)
+  if (failure !== undefined) log.failure(failure, { event: 'local programs cannot send' })
 }
 
 /** Whether everything that goes on is as far as it has promised to be. */

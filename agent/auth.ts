@@ -22,7 +22,7 @@ export interface AuthNeeds {
   readonly ca: string | undefined
   readonly audit: Audit
   readonly watch: ClockTrustWatch
-  /** Takes a sample now if none is waiting, so that there is something to acknowledge. */
+  /** Sends a sample now if none is on its way, so that there is something to acknowledge. */
   readonly sendSomething: () => void
 }
 

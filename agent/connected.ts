@@ -2,21 +2,20 @@ import type { Config } from './config/paths.ts'
 import { judgeHealth, reportOf } from './facts.ts'
 import type { Facts, Surroundings } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
-import type { AnswerMethod, OutgoingMessage, Session, Twin, TwinDocument } from './hub/session.ts'
+import type { AnswerMethod, Session, Twin, TwinDocument } from './hub/session.ts'
 import { backoffMs } from './system/backoff.ts'
 import type { Clock } from './system/clock.ts'
 import type { Log } from './system/log.ts'
 import type { Notify } from './system/notify.ts'
 import { createBell } from './telemetry/bell.ts'
 import type { Bell } from './telemetry/bell.ts'
-import { forward } from './telemetry/forward.ts'
-import type { Sample } from './telemetry/sample.ts'
+import type { Forwarder } from './telemetry/forward/port.ts'
 import type { Schedule } from './telemetry/schedule.ts'
 import { readDesired } from './twin/desired.ts'
 import type { Desired } from './twin/desired.ts'
 import { difference } from './twin/difference.ts'
-import { isObject } from './twin/json.ts'
 import type { JsonObject } from './twin/json.ts'
+import { isNews } from './twin/news.ts'
 import { reconcile } from './twin/reconcile.ts'
 import type { Settings } from './twin/reconcile.ts'
 import { ourPart } from './twin/reported.ts'
@@ -31,6 +30,7 @@ export interface Attendance {
   readonly facts: Facts
   readonly surroundings: Surroundings
   readonly schedule: Schedule
+  readonly forwarder: Forwarder
   /** Answers direct methods. */
   readonly methods: AnswerMethod
   /** Rings when there is something to report at once. */
@@ -71,7 +71,7 @@ export const HEALTH_TICK_MS = 60_000
 const TWIN_RETRY = { baseMs: 2_000, capMs: 120_000 }
 
 /**
- * Does what there is to do on one session: sends what is buffered, follows the twin, reports.
+ * Does what there is to do on one session: sends what waits, follows the twin, reports.
  *
  * @throws Failure       of a send that failed although the session had not ended
  * @throws signal.reason when aborted, as it is at the end of the session
@@ -82,24 +82,13 @@ export async function attend(
   parts: SessionParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const { clock, facts, log } = parts
   await Promise.all([
     followTwin(session, inbox, parts, signal),
     serveMethods(session, parts, signal),
-    forward(
-      {
-        spool: parts.surroundings.spool,
-        send: (sample) => session.send(messageOf(sample)),
-        onAcknowledged: (sample) => {
-          facts.acknowledged += 1
-          facts.lastAcknowledgedAtMs = clock.now()
-          parts.onAcknowledged()
-          log.debug('telemetry acknowledged', { messageId: sample.id, acknowledged: facts.acknowledged })
-        },
-        onRefused: (sample, failure) => log.failure(failure, { event: 'a sample was given up', messageId: sample.id }),
-      },
-      signal,
-    ),
+    parts.forwarder.run(async (message) => {
+      await session.send(message)
+      parts.onAcknowledged()
+    }, signal),
   ])
 }
 
@@ -107,11 +96,6 @@ export async function attend(
 async function serveMethods(session: Session, { methods, log }: Attendance, signal: AbortSignal): Promise<void> {
   const failure = await session.serveMethods(methods).then(() => undefined, asFailure)
   if (failure !== undefined && !signal.aborted) log.failure(failure, { event: 'direct methods are not served' })
-}
-
-function messageOf(sample: Sample): OutgoingMessage {
-  const { body, id: messageId, createdAtMs: creationTimeMs } = sample
-  return { body, messageId, creationTimeMs, contentType: 'application/json', contentEncoding: 'utf-8' }
 }
 
 /** Reads the twin, then answers every change of it and every change of our own health. */
@@ -141,18 +125,6 @@ async function followTwin(
     if (failure === undefined && parts.news.rings() !== rings) continue
     if (inbox.newest() === desired) await changeOrTick(inbox, known, parts, retryMs(failure, failed, parts), signal)
   }
-}
-
-/**
- * Whether there is something to report at a tick. How full the buffer is changes all the time and is news only when
- * it has run empty since: the hub counts every change of a twin.
- */
-function isNews(known: JsonObject, next: JsonObject, depth: number): boolean {
-  const change = difference(known, next)
-  if (change === undefined) return false
-  const { outbox, ...others } = change
-  const dropped = isObject(outbox) && 'dropped' in outbox
-  return Object.keys(others).length > 0 || dropped || depth === 0
 }
 
 async function reportDifference(session: Session, known: JsonObject, next: JsonObject): Promise<undefined> {
@@ -223,7 +195,7 @@ async function changeOrTick(
     if (retryInMs !== undefined || inbox.newest() !== before) return
     logHealth(parts)
     const { facts, surroundings } = parts
-    if (isNews(known, reportOf(facts, surroundings, parts.clock.now()), surroundings.spool.level().depth)) return
+    if (isNews(known, reportOf(facts, surroundings, parts.clock.now()))) return
   }
 }
 

@@ -7,14 +7,17 @@ import { emptyMemory } from './credential/memory.ts'
 import { policyOf } from './policy.ts'
 import type { Rotation } from './credential/rotation-ports.ts'
 import type { ClockTrust } from './credential/policy.ts'
-import type { CertificateStatus, ConnectionStatus, Status } from './control/status.ts'
+import type { CertificateStatus, ConnectionStatus, SocketStatus, Status } from './control/status.ts'
+import { failureStatus, sourceStatus, telemetryStatus } from './control/telemetry-status.ts'
+import type { SourceFacts } from './control/telemetry-status.ts'
 import type { KeyInspection } from './credential/private-file.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Failure } from './failure.ts'
 import { track } from './health/tracker.ts'
 import type { Tracked, Warning } from './health/tracker.ts'
 import { findWarnings } from './health/warnings.ts'
-import type { Spool } from './telemetry/buffer.ts'
+import type { ForwardFacts } from './telemetry/forward/port.ts'
+import type { DropCause, Outbox } from './telemetry/outbox/port.ts'
 import type { Desired } from './twin/desired.ts'
 import type { Acknowledgement } from './twin/reconcile.ts'
 import { buildReported } from './twin/reported.ts'
@@ -59,7 +62,14 @@ export interface Facts {
   awaitingSinceMs: number | undefined
   acknowledged: number
   lastAcknowledgedAtMs: number | undefined
-  lastDroppedAtMs: number | undefined
+  /** When a sample was last given up, by cause. */
+  readonly lastDroppedMs: Partial<Record<DropCause, number>>
+  /** When the outbox was found damaged. */
+  outboxTornAtMs: number | undefined
+  forwarding: () => ForwardFacts | undefined
+  sources: () => readonly SourceFacts[]
+  /** What local programs have handed in. */
+  intake: () => SocketStatus | undefined
   acknowledgements: readonly Acknowledgement[]
   warnings: readonly Warning[]
 }
@@ -87,7 +97,11 @@ export function createFacts(nowMs: number): Facts {
     awaitingSinceMs: undefined,
     acknowledged: 0,
     lastAcknowledgedAtMs: undefined,
-    lastDroppedAtMs: undefined,
+    lastDroppedMs: {},
+    outboxTornAtMs: undefined,
+    forwarding: () => undefined,
+    sources: () => [],
+    intake: () => undefined,
     acknowledgements: [],
     warnings: [],
   }
@@ -96,14 +110,15 @@ export function createFacts(nowMs: number): Facts {
 /** What the views need beside the facts. */
 export interface Surroundings {
   readonly config: Config
-  readonly spool: Spool
+  readonly outbox: Outbox
   readonly intervalMs: () => number
 }
 
 /** Judges the facts anew; what was raised or cleared comes back for the log. */
-export function judgeHealth(facts: Facts, { config, spool }: Surroundings, nowMs: number): Tracked {
-  const { connection, credential, key, awaitingSinceMs, lastDroppedAtMs } = facts
-  const count = droppedSamples(spool)
+export function judgeHealth(facts: Facts, { config, outbox }: Surroundings, nowMs: number): Tracked {
+  const { connection, credential, key, awaitingSinceMs } = facts
+  const level = outbox.level()
+  if (level.place === 'mending') facts.outboxTornAtMs = nowMs
   const tracked = track(
     facts.warnings,
     findWarnings({
@@ -127,7 +142,10 @@ export function judgeHealth(facts: Facts, { config, spool }: Surroundings, nowMs
         key && {
           key: { ...key, path: credential.keyFile, legacy: credential.origin === 'files' },
         }),
-      ...(lastDroppedAtMs !== undefined && { dropped: { count, lastMs: lastDroppedAtMs } }),
+      outbox: level,
+      drops: { counts: level.dropped, lastMs: facts.lastDroppedMs },
+      tornAtMs: facts.outboxTornAtMs,
+      sources: facts.sources().map(sourceStatus),
       auth: authViewOf(facts, config, nowMs),
       wished: facts.desired && (facts.desired.wishes.auth ?? {}),
       clock: clockOf(facts),
@@ -140,9 +158,8 @@ export function judgeHealth(facts: Facts, { config, spool }: Surroundings, nowMs
 }
 
 /** The answer to `status`. */
-export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundings, nowMs: number): Status {
+export function statusOf(facts: Facts, { config, outbox, intervalMs }: Surroundings, nowMs: number): Status {
   const { credential, key } = facts
-  const level = spool.level()
   return {
     format: 1,
     atMs: nowMs,
@@ -158,21 +175,13 @@ export function statusOf(facts: Facts, { config, spool, intervalMs }: Surroundin
         }),
     },
     clock: clockOf(facts),
-    telemetry: {
-      intervalSeconds: intervalMs() / 1000,
-      acknowledged: facts.acknowledged,
-      ...(facts.lastAcknowledgedAtMs !== undefined && { lastAcknowledgedAtMs: facts.lastAcknowledgedAtMs }),
-      buffered: level.depth,
-      bufferedBytes: level.bytes,
-      dropped: level.dropped,
-    },
+    telemetry: telemetryStatus(facts, outbox.level(), intervalMs()),
     warnings: facts.warnings,
   }
 }
 
 /** The reported part of the device twin. */
-export function reportOf(facts: Facts, { config, spool }: Surroundings, nowMs: number): JsonObject {
-  const { depth, bytes } = spool.level()
+export function reportOf(facts: Facts, { config, outbox }: Surroundings, nowMs: number): JsonObject {
   return buildReported({
     auth: { view: authViewOf(facts, config, nowMs), ...certificateOf(facts), desired: facts.desired },
     agent: {
@@ -183,7 +192,7 @@ export function reportOf(facts: Facts, { config, spool }: Surroundings, nowMs: n
       startedAtMs: facts.startedAtMs,
     },
     clock: clockOf(facts),
-    outbox: { depth, bytes, dropped: droppedSamples(spool) },
+    outbox: outbox.level(),
     warnings: facts.warnings,
     acknowledgements: facts.acknowledgements,
   })
@@ -221,11 +230,7 @@ function connectionStatus(connection: Connection): ConnectionStatus {
   if (connection.state === 'connected') return connection
   const { failure, ...others } = connection
   if (failure === undefined) return others
-  return { ...others, failure: { code: failure.code, message: failure.message, advice: failure.advice } }
-}
-
-function droppedSamples(spool: Spool): number {
-  return Object.values(spool.level().dropped).reduce((sum, count) => sum + count, 0)
+  return { ...others, failure: failureStatus(failure) }
 }
 
 function octal(mode: number): string {

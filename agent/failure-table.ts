@@ -1,4 +1,5 @@
 import { authFailures } from './auth-failures.ts'
+import { telemetryFailures } from './telemetry-failures.ts'
 
 /**
  * What the caller does next: `transient` try later, `refused` stop trying this, `invalid` reject the input,
@@ -21,6 +22,7 @@ export interface FailureEntry {
  */
 export const failureTable = {
   ...authFailures,
+  ...telemetryFailures,
 
   CONFIG_INVALID: {
     kind: 'invalid',

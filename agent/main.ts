@@ -1,11 +1,12 @@
 import { Argument, Command, CommanderError, Option } from 'commander'
 import { loadConfig } from './config/load.ts'
-import { likelyControlSocket, providedPair } from './config/paths.ts'
+import { likelyControlSocket, likelyTelemetrySocket, providedPair } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
 import { formatProblems } from './config/problems.ts'
 import { exitCodes } from './commands/exit-codes.ts'
 import type { CommandEnvironment, CredentialSettings } from './commands/credential-command.ts'
 import type { AuthOrder } from './credential/rotation-ports.ts'
+import type { SendOptions } from './commands/send.ts'
 import { asFailure } from './failure.ts'
 import { actAsOwner } from './system/act-as-owner.ts'
 import { systemClock } from './system/clock.ts'
@@ -54,6 +55,14 @@ add(program, 'renew', 'make a new key and ask for a certificate for it', renew).
 add(program, 'reprovision', 'register with DPS again, with the credential in use', reprovision).option(...REHEARSE)
 add(program, 'csr', 'print the certificate request; the key is made here and stays here', csr).option('--out <file>')
 add(program, 'install-certificate <file>', 'check and install the chain made of the request; - is stdin', install)
+add(program, 'send <json>', 'hand in a sample for the cloud; - reads JSON, or lines of it, from stdin', send)
+  .option('--stream <name>', 'order is kept within a stream (local)')
+  .addOption(new Option('--severity <level>').choices(['debug', 'info', 'warning', 'error', 'critical']))
+  .addOption(new Option('--priority <what>').choices(['telemetry', 'alarm', 'audit']))
+  .option('--component <name>', 'component of the DTDL model')
+  .option('--property <name=value>', 'for message routing; may be given several times', collect)
+  .addOption(new Option('--durability <when>', 'what to wait for (synced)').choices(['synced', 'written', 'relaxed']))
+  .option('--json')
 add(program, 'version', 'version of the agent and of its runtime', showVersion)
 add(config, 'check', 'every problem of the configuration with its remedy', configCheck)
 add(config, 'list', 'every key with value and origin; --doc: what it means', configList)
@@ -169,6 +178,21 @@ async function configList({ doc, json }: Given): Promise<number> {
 async function configShowOrigin(): Promise<number> {
   const { runConfigShowOrigin } = await import('./commands/config.ts')
   return runConfigShowOrigin(io, sources)
+}
+
+/** Needs no more of the configuration than the runtime folder. */
+async function send(sample: string, given: Omit<SendOptions, 'socket' | 'sample'>): Promise<number> {
+  const { runSend } = await import('./commands/send.ts')
+  const loaded = loadConfig(sources)
+  const socket = loaded.ok ? loaded.value.paths.telemetrySocket : likelyTelemetrySocket(process.env)
+  const exitCode = await runSend(io, { ...given, sample, socket })
+  // What is refused in its middle is not read to its end, and must not be waited for.
+  if (sample === '-') process.stdin.destroy()
+  return exitCode
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
 }
 
 function showVersion(): number {

@@ -1,5 +1,6 @@
 import { loadConfig } from '../config/load.ts'
 import type { Loaded, LoadOptions } from '../config/load.ts'
+import { pathOf } from '../config/key.ts'
 import { formatProblems } from '../config/problems.ts'
 import { NO_METHOD } from '../config/methods.ts'
 import type { Problem } from '../config/problems.ts'
@@ -32,7 +33,7 @@ export function runConfigList(io: Output, options: LoadOptions, { doc = false, j
   }
   const loaded = loadConfig(options)
   if (!loaded.ok) return refuse(io, loaded.problems, json)
-  const rows = describeKeys(configSchema).map((info) => listRow(info, loaded))
+  const rows = loaded.keys.map((info) => listRow(info, loaded))
   io.stdout(json ? toJson(rows) : align(rows.map((row) => [`${row.key} = ${showRow(row)}`, row.origin])))
   return 0
 }
@@ -41,7 +42,7 @@ export function runConfigList(io: Output, options: LoadOptions, { doc = false, j
 export function runConfigShowOrigin(io: Output, options: LoadOptions): number {
   const loaded = loadConfig(options)
   if (!loaded.ok) return refuse(io, loaded.problems)
-  const rows = describeKeys(configSchema).map((info) => {
+  const rows = loaded.keys.map((info) => {
     const lost = loaded.overridden[info.key] ?? []
     return [
       info.key,
@@ -62,15 +63,15 @@ interface ListRow {
 type Good = Extract<Loaded, { ok: true }>
 
 function listRow(info: KeyInfo, loaded: Good): ListRow {
-  const value = asWritten(valueAt(loaded.value, info.key))
+  const value = asWritten(info, valueAt(loaded.value, info.key))
   const origin =
     loaded.origins[info.key] ?? (value === undefined ? 'not set: ' : 'follows ') + (info.otherwise ?? 'no default')
   return { key: info.key, value: veil(info, value) ?? null, origin }
 }
 
-/** A list as its key takes it. */
-function asWritten(value: unknown): unknown {
-  return Array.isArray(value) ? value.join(' ') || NO_METHOD : value
+/** Words as the text that their key takes. */
+function asWritten({ type }: KeyInfo, value: unknown): unknown {
+  return type === 'string' && Array.isArray(value) ? value.join(' ') || NO_METHOD : value
 }
 
 function showRow(row: ListRow): string {
@@ -78,12 +79,13 @@ function showRow(row: ListRow): string {
 }
 
 function valueAt(tree: unknown, key: string): unknown {
-  return key.split('.').reduce<unknown>((node, part) => (node as Record<string, unknown> | undefined)?.[part], tree)
+  return pathOf(key).reduce<unknown>((node, part) => (node as Record<string, unknown> | undefined)?.[part], tree)
 }
 
 function documentKeys(): string {
   const blocks = describeTables(configSchema).map(
-    ({ table, description, keys }) => `[${table}]  ${description}\n\n${keys.map(documentKey).join('\n')}`,
+    ({ header, description, keys }) =>
+      `${wrap(`${header}  ${description}`, 100, '')}\n\n${keys.map(documentKey).join('\n')}`,
   )
   return blocks.join('\n')
 }

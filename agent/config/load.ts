@@ -1,12 +1,14 @@
+import { asWritten, settle } from './entries.ts'
+import type { Settled } from './entries.ts'
 import { judge } from './judge.ts'
-import type { Judgement } from './judge.ts'
 import type { Found, Layer } from './flatten.ts'
 import { deriveConfig } from './paths.ts'
 import type { Config } from './paths.ts'
 import type { Origin, Problem } from './problems.ts'
 import { configRules, isRegistrationId, pairKeys, pythonPair } from './rules.ts'
 import { configSchema } from './schema.ts'
-import { describeKeys } from './setting.ts'
+import { describeTables } from './setting.ts'
+import type { KeyInfo } from './setting.ts'
 import { look, readEnvironment, readFolder } from './sources.ts'
 import type { Environment } from './sources.ts'
 
@@ -29,6 +31,8 @@ export type Loaded =
   | {
       readonly ok: true
       readonly value: Config
+      /** Every key that there is, in the order of the schema: those of each entry of a list as in `telemetry.command[0].name`. */
+      readonly keys: readonly KeyInfo[]
       readonly origins: Origins
       /** For keys that are written more than once: the places that lost, strongest first. */
       readonly overridden: Readonly<Record<string, readonly Origin[]>>
@@ -37,38 +41,41 @@ export type Loaded =
 
 /**
  * Reads the whole configuration: config.toml, then config.d in name order, the environment last; a later place wins
- * key by key. Works without any file. Never throws for what an administrator wrote: all problems come back at once.
+ * key by key, in a list of tables entry by entry. Works without any file. Never throws for what an administrator wrote: all problems come back at once.
  */
 export function loadConfig(options: LoadOptions): Loaded {
-  const keys = describeKeys(configSchema)
+  const tables = describeTables(configSchema)
   const folder = options.folder ?? (options.environment['IOT_AGENT_CONFIG_DIR'] || undefined)
   const layers = [
-    ...readFolder(folder ?? CONFIG_FOLDER, keys, folder !== undefined),
-    readEnvironment(options.environment, keys),
+    ...readFolder(folder ?? CONFIG_FOLDER, tables, folder !== undefined),
+    readEnvironment(options.environment, tables),
   ]
-  const written = merge(layers)
-  const python = findPythonPair(written, options.pythonFolder)
-  const findings = merge([...layers, python])
-  const judged = judge(configSchema, findings, configRules)
-  const unread = [...layers, python].flatMap((layer) => layer.problems)
-  if (!judged.ok || unread.length > 0) return { ok: false, problems: [...unread, ...soundly(judged, unread)] }
+  const python = findPythonPair(settle(tables, layers).found, options.pythonFolder)
+  const settled = settle(tables, [...layers, python])
+  const judged = judge(configSchema, settled.keys, settled.found, configRules)
+  const unread = [...layers, python, settled].flatMap(({ problems }) => problems)
+  if (!judged.ok || unread.length > 0) {
+    const wrong = judged.ok ? [] : judged.problems.map((problem) => asWritten(problem, settled.entries))
+    return { ok: false, problems: [...unread, ...soundly(wrong, unread)] }
+  }
   return {
     ok: true,
     value: deriveConfig(judged.value),
-    origins: originsOf(keys, findings),
-    overridden: overriddenIn(layers),
+    keys: settled.keys,
+    origins: originsOf(settled),
+    overridden: overriddenIn(layers, settled),
   }
 }
 
-/** Nobody can tell what is missing while a file could not be read: it may stand there. */
-function soundly(judged: Judgement<unknown>, unread: readonly Problem[]): readonly Problem[] {
-  if (judged.ok) return []
+/**
+ * Nobody can tell what is missing while a file could not be read: it may stand there. And what stands there in another
+ * shape is not missing.
+ */
+function soundly(wrong: readonly Problem[], unread: readonly Problem[]): readonly Problem[] {
   const torn = unread.some((problem) => problem.key === undefined)
-  return judged.problems.filter((problem) => !torn || problem.origin !== undefined)
-}
-
-function merge(layers: readonly Layer[]): ReadonlyMap<string, Found> {
-  return new Map(layers.flatMap((layer) => [...layer.found]))
+  const isThere = ({ key, value, origin }: Problem) =>
+    value === undefined && unread.some((other) => other.key === key && (origin ?? other.origin) === other.origin)
+  return wrong.filter((problem) => (!torn || problem.origin !== undefined) && !isThere(problem))
 }
 
 /**
@@ -77,7 +84,7 @@ function merge(layers: readonly Layer[]): ReadonlyMap<string, Found> {
  * would make a new key for a device that has one.
  */
 function findPythonPair(written: ReadonlyMap<string, Found>, folder: string | undefined): Layer {
-  const nothing: Layer = { found: new Map(), problems: [] }
+  const nothing: Layer = { found: new Map(), entries: [], problems: [] }
   const id = written.get('device.registrationId')
   if (id?.origin !== 'environment DEVICE_ID' || typeof id.value !== 'string') return nothing
   if (!isRegistrationId(id.value) || pairKeys.some((key) => written.has(key))) return nothing
@@ -87,7 +94,7 @@ function findPythonPair(written: ReadonlyMap<string, Found>, folder: string | un
     typeof seen === 'object' ? [hidden(key, pair[key], seen.refused)] : [],
   )
   if (looks.some(([, seen]) => seen !== 'there')) return { ...nothing, problems }
-  return { found: new Map(pairKeys.map((key) => [key, { value: pair[key], origin: 'python default' }])), problems: [] }
+  return { ...nothing, found: new Map(pairKeys.map((key) => [key, { value: pair[key], origin: 'python default' }])) }
 }
 
 function hidden(key: string, path: string, refused: string): Problem {
@@ -101,20 +108,21 @@ function hidden(key: string, path: string, refused: string): Problem {
   }
 }
 
-function originsOf(keys: ReturnType<typeof describeKeys>, findings: ReadonlyMap<string, Found>): Origins {
+function originsOf({ keys, found }: Settled): Origins {
   return Object.fromEntries(
     keys.flatMap((info) => {
-      const origin = findings.get(info.key)?.origin ?? (info.defaultValue === undefined ? undefined : 'default')
+      const origin = found.get(info.key)?.origin ?? (info.defaultValue === undefined ? undefined : 'default')
       return origin === undefined ? [] : [[info.key, origin]]
     }),
   )
 }
 
-function overriddenIn(layers: readonly Layer[]): Readonly<Record<string, readonly Origin[]>> {
+/** An entry of a list is replaced whole: what lost stands with the key that tells the entries apart. */
+function overriddenIn(layers: readonly Layer[], { entries }: Settled): Readonly<Record<string, readonly Origin[]>> {
   const places: Record<string, Origin[]> = {}
   for (const layer of layers)
     for (const [key, { origin }] of layer.found) places[key] = [origin, ...(places[key] ?? [])]
-  return Object.fromEntries(
-    Object.entries(places).flatMap(([key, origins]) => (origins.length > 1 ? [[key, origins.slice(1)]] : [])),
-  )
+  const plain = Object.entries(places).map(([key, origins]) => [key, origins.slice(1)] as const)
+  const inLists = entries.map(({ identityKey, overrides }) => [identityKey, overrides] as const)
+  return Object.fromEntries([...plain, ...inLists].filter(([, lost]) => lost.length > 0))
 }

@@ -1,9 +1,14 @@
 import { join } from 'node:path'
+import { deriveCommand } from './command-source.ts'
+import type { CommandSource } from './command-source.ts'
 import { parseInstant } from './instant.ts'
 import { allowedMethods } from './methods.ts'
 import type { MethodName } from './methods.ts'
 import { DEFAULT_RUNTIME_DIR } from './schema.ts'
 import type { Settings } from './schema.ts'
+
+const CONTROL_SOCKET = 'control.sock'
+const TELEMETRY_SOCKET = 'telemetry.sock'
 
 /** Where the agent keeps what it keeps. Every path is absolute. */
 export interface Paths {
@@ -20,11 +25,15 @@ export interface Paths {
   readonly auditFile: string
   /** The last time that was believed. */
   readonly clockFile: string
+  /** Samples that the cloud has not acknowledged yet. */
+  readonly outboxFile: string
   readonly controlSocket: string
+  /** Where programs of this device hand in samples. */
+  readonly telemetrySocket: string
 }
 
 /** The whole configuration as the program sees it: what was written, defaults, and what follows from both. */
-export interface Config extends Omit<Settings, 'auth' | 'clock' | 'issuer' | 'methods' | 'paths'> {
+export interface Config extends Omit<Settings, 'auth' | 'clock' | 'issuer' | 'methods' | 'paths' | 'telemetry'> {
   readonly auth: Omit<Settings['auth'], 'fallback'> & {
     /** Lane of a device that has no history yet. */
     readonly born: 'sas' | 'x509'
@@ -34,6 +43,7 @@ export interface Config extends Omit<Settings, 'auth' | 'clock' | 'issuer' | 'me
   /** `skewSource` is `host:port`, or `off`. */
   readonly clock: Settings['clock'] & { readonly skewSource: string }
   readonly methods: { readonly allowed: readonly MethodName[] }
+  readonly telemetry: Omit<Settings['telemetry'], 'command'> & { readonly command: readonly CommandSource[] }
   readonly issuer: Settings['issuer'] & { readonly folder: string }
   readonly paths: Paths
 }
@@ -47,6 +57,7 @@ export function deriveConfig(settings: Settings): Config {
     auth: deriveAuth(settings.auth),
     clock: { ...settings.clock, skewSource: skewSourceOf(settings) },
     methods: { allowed: allowedMethods(settings.methods.allowed) },
+    telemetry: { ...settings.telemetry, command: settings.telemetry.command.map(deriveCommand) },
     issuer: { ...settings.issuer, folder },
     paths: {
       stateDir,
@@ -57,7 +68,9 @@ export function deriveConfig(settings: Settings): Config {
       sasAssignmentFile: join(stateDir, 'assignment-sas.json'),
       auditFile: join(stateDir, 'audit.ndjson'),
       clockFile: join(stateDir, 'clock'),
-      controlSocket: join(runtimeDir, 'control.sock'),
+      outboxFile: join(stateDir, 'outbox.db'),
+      controlSocket: join(runtimeDir, CONTROL_SOCKET),
+      telemetrySocket: join(runtimeDir, TELEMETRY_SOCKET),
     },
   }
 }
@@ -82,9 +95,20 @@ function skewSourceOf({ clock, dps }: Settings): string {
   return source === 'off' || source.includes(':') ? source : `${source}:${HTTPS_PORT}`
 }
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 /** Where a running agent can be asked when the configuration is of no use: a shell may lack what the service has. */
-export function likelyControlSocket(environment: Readonly<Record<string, string | undefined>>): string {
-  return join(environment['IOT_AGENT_RUNTIME_DIR'] || DEFAULT_RUNTIME_DIR, 'control.sock')
+export function likelyControlSocket(environment: Environment): string {
+  return join(likelyRuntimeDir(environment), CONTROL_SOCKET)
+}
+
+/** Where samples can be handed in when the configuration is of no use, as for `likelyControlSocket`. */
+export function likelyTelemetrySocket(environment: Environment): string {
+  return join(likelyRuntimeDir(environment), TELEMETRY_SOCKET)
+}
+
+function likelyRuntimeDir(environment: Environment): string {
+  return environment['IOT_AGENT_RUNTIME_DIR'] || DEFAULT_RUNTIME_DIR
 }
 
 /** A key and certificate that were made elsewhere, if the configuration names them. */

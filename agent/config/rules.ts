@@ -2,6 +2,7 @@ import { authRules } from './rules-auth.ts'
 import { problemAt } from './judge.ts'
 import type { Rule } from './judge.ts'
 import { methodsExist } from './rules-methods.ts'
+import { telemetryRules } from './rules-telemetry.ts'
 
 /** What DPS, the hub and a subject CN all take, whatever their reading of case. */
 const portableId = /^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$/
@@ -63,7 +64,13 @@ const pairIsComplete: Rule = (values, found) => {
 }
 
 /** The rules that need more than one key. */
-export const configRules: readonly Rule[] = [registrationIdFollowsRule, pairIsComplete, ...authRules, methodsExist]
+export const configRules: readonly Rule[] = [
+  registrationIdFollowsRule,
+  pairIsComplete,
+  ...authRules,
+  methodsExist,
+  ...telemetryRules,
+]
 
 /** What the wider rule of Azure lets through and the portable one does not. */
 function oddPart(id: string): string {

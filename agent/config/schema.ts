@@ -2,6 +2,7 @@ import { exactOptional, object, optional } from 'valibot'
 import type { InferOutput } from 'valibot'
 import { methodNames, NO_METHOD } from './methods.ts'
 import { auth } from './schema-auth.ts'
+import { telemetry } from './schema-telemetry.ts'
 import { setting, table } from './setting.ts'
 import {
   absolutePath,
@@ -68,27 +69,6 @@ const issuer = table('Where the certificate comes from.', {
       otherwise: 'paths.stateDir',
       aliases: ['path', 'directory'],
     }),
-  ),
-})
-
-const telemetry = table('What this device sends.', {
-  intervalSeconds: optional(
-    setting(wholeNumber(1, 86_400), {
-      description: 'Time between two samples. The device twin may change it while the agent runs.',
-      unit: 'seconds',
-      environment: 'TELEMETRY_INTERVAL',
-      aliases: ['interval', 'period'],
-    }),
-    60,
-  ),
-  bufferSamples: optional(
-    setting(wholeNumber(1, 1_000_000), {
-      description:
-        'Samples kept in memory while the hub cannot be reached. Beyond it the oldest is dropped and counted.',
-      unit: 'samples',
-      aliases: ['buffer', 'bufferSize', 'queueSize'],
-    }),
-    10_000,
   ),
 })
 

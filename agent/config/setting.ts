@@ -1,4 +1,4 @@
-import { getDescription, getMetadata, metadata, object, pipe } from 'valibot'
+import { array, getDescription, getMetadata, metadata, object, optional, pipe } from 'valibot'
 import type { GenericSchema, ObjectEntries } from 'valibot'
 
 /** What a person needs to know about one key; the rule for its value stands in the schema itself. */
@@ -10,7 +10,7 @@ export type About = {
   /** The environment variable that overrides the files. */
   readonly environment?: string
   /** A value to show where there is no default. */
-  readonly example?: string | number | boolean
+  readonly example?: string | number | boolean | readonly string[]
   /** What stands in when nothing is written and the default depends on other keys. */
   readonly otherwise?: string
   /** Other names that people try, for suggestions only. */
@@ -19,10 +19,22 @@ export type About = {
   readonly secret?: boolean
   /** For a value that may hold a secret by mistake: said about a wrong or misplaced one, which is then not shown. */
   readonly caution?: string
+  /** The value is a program with its arguments, which may be secrets: they are not shown. */
+  readonly commandLine?: boolean
 }
 
 /** What a person needs to know about one table. */
 export type AboutTable = { readonly description: string }
+
+/** What a person needs to know about a list of tables. */
+export type AboutList = AboutTable & {
+  /** The key that tells entries apart. */
+  readonly by: string
+  /** Entries that there may be, all files together. */
+  readonly most: number
+  /** Other names that people try, for suggestions only. */
+  readonly aliases?: readonly string[]
+}
 
 /** Names the schema of a value for people: everything that is shown about a key is written here once. */
 export function setting<const S extends GenericSchema>(schema: S, about: About): S {
@@ -34,61 +46,107 @@ export function table<const Entries extends ObjectEntries>(description: string, 
   return pipe(object(entries), metadata({ description } satisfies AboutTable))
 }
 
+/** Tables of one name, each written as `[[name]]`. Their entries are values: no tables, no lists. None when left out. */
+export function list<const Entries extends ObjectEntries>(about: AboutList, entries: Entries) {
+  return optional(pipe(array(object(entries)), metadata(about)), [])
+}
+
 /** One key of the schema with everything that can be said about it. */
 export interface KeyInfo extends About {
   /** Dotted, as in `telemetry.intervalSeconds`. */
   readonly key: string
   /** The table it stands in, as in `telemetry`. */
   readonly table: string
+  /** The line that it stands below in a file, as in `[telemetry]`; of a list its own, as in `[[telemetry.command]]`. */
+  readonly header: string
   /** Last part of the key. */
   readonly name: string
   /** The rule for the value, as a noun: "a whole number from 1 to 86400". */
   readonly rule: string
-  readonly type: 'string' | 'number' | 'boolean'
-  readonly defaultValue: string | number | boolean | undefined
+  readonly type: 'string' | 'number' | 'boolean' | 'array'
+  readonly defaultValue: string | number | boolean | readonly unknown[] | undefined
   /** Nothing works without it, and no default can be given. */
   readonly required: boolean
 }
 
+/** A list of tables, as a key whose value is the list. */
+export type ListInfo = KeyInfo & Pick<AboutList, 'by' | 'most'>
+
 export interface TableInfo extends AboutTable {
   /** Dotted, as in `auth.x509`. */
   readonly table: string
-  /** In the order of the schema. */
+  /** The line above its keys, as in `[auth.x509]` or `[[telemetry.command]]`. */
+  readonly header: string
+  /** In the order of the schema. Those of a list are the same for each entry, as in `telemetry.command[].name`. */
   readonly keys: readonly KeyInfo[]
+  /** Only when the table stands as often as wanted. */
+  readonly list?: ListInfo
 }
 
 /** Every table that holds keys, in the order of the schema. */
 export function describeTables(schema: GenericSchema, prefix = ''): readonly TableInfo[] {
   const keys: KeyInfo[] = []
   const inner: TableInfo[] = []
+  const header = `[${prefix}]`
   for (const [name, entry] of Object.entries(entriesOf(schema) ?? {})) {
-    if (entriesOf(entry) === undefined) keys.push(describeKey(entry, prefix, name))
-    else inner.push(...describeTables(entry, join(prefix, name)))
+    const each = eachOf(entry)
+    if (each !== undefined) inner.push(describeList(entry, each, prefix, name))
+    else if (entriesOf(entry) !== undefined) inner.push(...describeTables(entry, join(prefix, name)))
+    else keys.push(describeKey(entry, { table: prefix, header, name }))
   }
-  const own = { table: prefix, description: describe(schema).description ?? '', keys }
+  const own = { table: prefix, header, description: describe(schema).description ?? '', keys }
   return keys.length === 0 ? inner : [own, ...inner]
 }
 
-/** Every key, in the order of the schema. */
+/** Every key, in the order of the schema; of a list the keys that each entry has. */
 export function describeKeys(schema: GenericSchema): readonly KeyInfo[] {
   return describeTables(schema).flatMap((table) => table.keys)
 }
 
-function describeKey(entry: GenericSchema, table: string, name: string): KeyInfo {
+/** The keys of the one entry of a list that stands at `place`, as in `telemetry.command[0]`. */
+export function keysOfEntry(keys: readonly KeyInfo[], place: string): readonly KeyInfo[] {
+  return keys.map((info) => ({ ...info, key: join(place, info.name), table: place }))
+}
+
+export function isList(info: KeyInfo): info is ListInfo {
+  return 'most' in info
+}
+
+/** How a key is written in a file: `[telemetry] intervalSeconds = 60`, or the line above an entry of a list. */
+export function lineOf(info: KeyInfo, value = '…'): string {
+  return isList(info) ? info.header : `${info.header} ${info.name} = ${value}`
+}
+
+function describeList(entry: GenericSchema, each: GenericSchema, prefix: string, name: string): TableInfo {
+  const table = join(prefix, name)
+  const header = `[[${table}]]`
+  const about = getMetadata(unwrap(entry)) as AboutList
+  const keys = Object.entries(entriesOf(each) ?? {}).map(([key, value]) =>
+    describeKey(value, { table: `${table}[]`, header, name: key }),
+  )
+  const { by, most, description } = about
+  const own = describeKey(entry, { table: prefix, header, name })
+  return { table, header, description, keys, list: { ...own, rule: `a list of at most ${most} tables`, by, most } }
+}
+
+function describeKey(entry: GenericSchema, at: Pick<KeyInfo, 'table' | 'header' | 'name'>): KeyInfo {
   const schema = unwrap(entry)
   const { description = '', ...about } = describe(schema)
   const defaultValue = 'default' in entry ? (entry.default as KeyInfo['defaultValue']) : undefined
   return {
     ...about,
+    ...at,
     description,
-    key: join(table, name),
-    table,
-    name,
+    key: join(at.table, at.name),
     rule: getDescription(schema) ?? schema.expects,
-    type: schema.type === 'number' || schema.type === 'boolean' ? schema.type : 'string',
+    type: typeOf(schema),
     defaultValue,
     required: schema === entry,
   }
+}
+
+function typeOf({ type }: GenericSchema): KeyInfo['type'] {
+  return type === 'number' || type === 'boolean' || type === 'array' ? type : 'string'
 }
 
 function describe(schema: GenericSchema): Partial<About> {
@@ -98,6 +156,13 @@ function describe(schema: GenericSchema): Partial<About> {
 /** The entries of a table; undefined for the schema of a value. */
 function entriesOf(schema: GenericSchema): Readonly<Record<string, GenericSchema>> | undefined {
   return 'entries' in schema ? (schema.entries as Readonly<Record<string, GenericSchema>>) : undefined
+}
+
+/** The table that each entry of a list is; undefined for everything else. */
+function eachOf(schema: GenericSchema): GenericSchema | undefined {
+  const inner = unwrap(schema)
+  const each = 'item' in inner ? (inner.item as GenericSchema) : undefined
+  return each !== undefined && entriesOf(each) !== undefined ? each : undefined
 }
 
 function unwrap(schema: GenericSchema): GenericSchema {

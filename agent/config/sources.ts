@@ -5,7 +5,7 @@ import { errorCode } from '../system/files.ts'
 import { flatten } from './flatten.ts'
 import type { Found, Layer } from './flatten.ts'
 import type { Problem } from './problems.ts'
-import type { KeyInfo } from './setting.ts'
+import type { KeyInfo, TableInfo } from './setting.ts'
 import { suggestKey } from './suggest.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -14,27 +14,28 @@ export type Environment = Readonly<Record<string, string | undefined>>
 const MAX_FILE_BYTES = 1024 * 1024
 
 /** `config.toml` and the `*.toml` of `config.d` in name order; only what is there. Hidden files are an editor's. */
-export function readFolder(folder: string, keys: readonly KeyInfo[], mustExist: boolean): readonly Layer[] {
+export function readFolder(folder: string, tables: readonly TableInfo[], mustExist: boolean): readonly Layer[] {
   const dropIns = join(folder, 'config.d')
   try {
     if (mustExist && !isFolder(folder)) return [failed(folder, 'There is no such folder.')]
     const names = listFolder(dropIns).filter((name) => name.endsWith('.toml') && !name.startsWith('.'))
     const files = [join(folder, 'config.toml'), ...names.toSorted().map((name) => join(dropIns, name))]
-    return files.map((file) => readFile(file, keys))
+    return files.map((file) => readFile(file, tables))
   } catch (error) {
-    return [readFile(join(folder, 'config.toml'), keys), failed(dropIns, `It cannot be listed: ${reason(error)}.`)]
+    return [readFile(join(folder, 'config.toml'), tables), failed(dropIns, `It cannot be listed: ${reason(error)}.`)]
   }
 }
 
 /** The variables that name a key; an empty one counts as unset. Numbers are read as numbers, all else stays text. */
-export function readEnvironment(environment: Environment, keys: readonly KeyInfo[]): Layer {
+export function readEnvironment(environment: Environment, tables: readonly TableInfo[]): Layer {
+  const keys = tables.flatMap((table) => table.keys)
   const found = new Map<string, Found>()
   for (const info of keys) {
     const text = info.environment === undefined ? undefined : environment[info.environment]
     if (text === undefined || text === '') continue
     found.set(info.key, { value: fromText(text, info.type), origin: `environment ${info.environment}` })
   }
-  return { found, problems: unknownVariables(environment, keys) }
+  return { found, entries: [], problems: unknownVariables(environment, keys) }
 }
 
 /** Our own prefix makes a name that nobody knows a mistake; of other names that cannot be said. */
@@ -64,14 +65,14 @@ export function look(path: string): 'there' | 'absent' | { readonly refused: str
   }
 }
 
-function readFile(path: string, keys: readonly KeyInfo[]): Layer {
+function readFile(path: string, tables: readonly TableInfo[]): Layer {
   try {
     const text = readText(path)
     if (typeof text === 'object') return failed(path, text.problem)
-    return flatten(parse(text), keys, path)
+    return flatten(parse(text), tables, path)
   } catch (error) {
-    if (isAbsence(error)) return { found: new Map(), problems: [] }
-    if (error instanceof TomlError) return { found: new Map(), problems: [syntaxProblem(path, error)] }
+    if (isAbsence(error)) return { found: new Map(), entries: [], problems: [] }
+    if (error instanceof TomlError) return { found: new Map(), entries: [], problems: [syntaxProblem(path, error)] }
     return failed(path, `It cannot be read: ${reason(error)}.`)
   }
 }
@@ -115,7 +116,7 @@ function syntaxProblem(path: string, error: TomlError): Problem {
 }
 
 function failed(path: string, problem: string): Layer {
-  return { found: new Map(), problems: [fileProblem(path, problem)] }
+  return { found: new Map(), entries: [], problems: [fileProblem(path, problem)] }
 }
 
 function fileProblem(path: string, problem: string): Problem {

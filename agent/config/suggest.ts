@@ -1,7 +1,7 @@
+import { MAX_COMPARED, nearness, normalize } from '../system/nearest.ts'
 import type { KeyInfo } from './setting.ts'
 
-/** Longest written key that is compared at all, in characters; bounds the work on hostile files. */
-const MAX_COMPARED = 64
+export { editDistance, nearestOf } from '../system/nearest.ts'
 
 /**
  * The key that somebody probably meant: by edit distance to each key's full name, its last part, its environment
@@ -15,8 +15,9 @@ export function suggestKey(written: string, keys: readonly KeyInfo[]): KeyInfo |
   const last = normalize(written.split('.').at(-1) ?? '')
   let best: { readonly info: KeyInfo; readonly distance: number } | undefined
   for (const info of keys) {
+    const names = inTableOf(written, info) ? [] : [info.key, info.environment ?? info.key]
     const distance = Math.min(
-      ...[info.key, info.environment ?? info.key].map((name) => nearness(whole, normalize(name))),
+      ...names.map((name) => nearness(whole, normalize(name))),
       ...[info.name, info.environment ?? info.name, ...(info.aliases ?? [])].map(
         (name) => nearness(last, normalize(name)) + elsewhere(written, info),
       ),
@@ -26,11 +27,9 @@ export function suggestKey(written: string, keys: readonly KeyInfo[]): KeyInfo |
   return best !== undefined && best.distance < 1 ? best.info : undefined
 }
 
-/** The name that somebody probably meant, whatever the case and the separators; undefined when none is near. */
-export function nearestOf(written: string, names: readonly string[]): string | undefined {
-  if (written.length > MAX_COMPARED) return undefined
-  const ranked = names.map((name) => ({ name, distance: nearness(normalize(written), normalize(name)) }))
-  return ranked.filter(({ distance }) => distance < 1).toSorted((a, b) => a.distance - b.distance)[0]?.name
+/** Then the last names alone tell how near they are: with a long name of the table before it, any two would be alike. */
+function inTableOf(written: string, info: KeyInfo): boolean {
+  return written.slice(0, Math.max(0, written.lastIndexOf('.'))) === info.table
 }
 
 /** Among keys of one last name, the one in the same table is meant, also where its outer table was left out. */
@@ -38,37 +37,4 @@ function elsewhere(written: string, info: KeyInfo): number {
   const table = written.slice(0, Math.max(0, written.lastIndexOf('.')))
   const isHere = written.startsWith(`${info.table}.`) || (table !== '' && info.table.endsWith(`.${table}`))
   return isHere ? 0 : 0.1
-}
-
-/** 0 for equal names, 1 and more for names that are not alike: edits, as a share of what is tolerated. */
-function nearness(a: string, b: string): number {
-  if (a === b) return 0
-  const tolerated = Math.max(1, Math.floor(Math.min(a.length, b.length) / 3))
-  return Math.abs(a.length - b.length) > tolerated ? 1 : (0.9 * editDistance(a, b)) / tolerated
-}
-
-/** Insertions, deletions, replacements and swaps of neighbours that make one text of the other. */
-export function editDistance(a: string, b: string): number {
-  let before: readonly number[] = []
-  let above = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= a.length; row += 1) {
-    const line = [row]
-    for (let column = 1; column <= b.length; column += 1) {
-      const same = a[row - 1] === b[column - 1] ? 0 : 1
-      const swapped = a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
-      line[column] = Math.min(
-        (above[column] ?? 0) + 1,
-        (line[column - 1] ?? 0) + 1,
-        (above[column - 1] ?? 0) + same,
-        swapped ? (before[column - 2] ?? 0) + 1 : Infinity,
-      )
-    }
-    before = above
-    above = line
-  }
-  return above[b.length] ?? 0
-}
-
-function normalize(name: string): string {
-  return name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
 }

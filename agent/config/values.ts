@@ -1,8 +1,10 @@
 import {
+  array,
   boolean,
   check,
   date,
   description,
+  guard,
   integer,
   maxValue,
   minValue,
@@ -83,6 +85,35 @@ export const idScope = () =>
 
 /** A registration ID; which characters it may have depends on `device.idRule`. */
 export const registrationId = () => pipe(string(), regex(/^[^\0]{1,128}$/), description('a registration ID'))
+
+/** The name of a stream, and of what fills it. */
+export const sourceName = () =>
+  pipe(string(), regex(/^[A-Za-z0-9._-]{1,64}$/), description('1 to 64 letters, digits, dots, underscores and hyphens'))
+
+/** The name of a component, as DTDL 2 has it. */
+export const componentName = () =>
+  pipe(
+    string(),
+    regex(/^(?=.{1,64}$)[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$/),
+    description('1 to 64 letters, digits and underscores, a letter first and no underscore last'),
+  )
+
+/** Most parts of a command line, and the longest of them in characters. */
+const MAX_PARTS = 64
+const MAX_PART_LENGTH = 4096
+
+/** A program and its arguments as the system takes them, without a shell. */
+export const commandLine = () =>
+  pipe(
+    array(string()),
+    guard(isCommandLine),
+    description(`an array of up to ${MAX_PARTS} strings: the absolute path of a program, then its arguments`),
+  )
+
+function isCommandLine(parts: readonly string[]): parts is readonly [string, ...string[]] {
+  const isBounded = parts.length <= MAX_PARTS && parts.every((part) => part.length <= MAX_PART_LENGTH)
+  return isBounded && parts[0]?.startsWith('/') === true && parts.every((part) => !part.includes('\0'))
+}
 
 /** A key in base64, which may begin with a slash as a path does, or a connection string, or a token. */
 function looksLikeSecret(text: string): boolean {

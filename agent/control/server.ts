@@ -1,11 +1,10 @@
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import type { Server, Socket } from 'node:net'
-import { dirname } from 'node:path'
+import type { Socket } from 'node:net'
 import { asFailure, Failure } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
-import { errorCode } from '../system/files.ts'
-import { claim, privateName } from './claim.ts'
+import { errorCode } from '../system/error-code.ts'
+import { watchIdle } from '../system/idle.ts'
+import { listenOn, stopListening } from '../system/unix-socket.ts'
 import { requestLimit, parseRequest, readLines, refusalOf } from './protocol.ts'
 import type { ControlAnswer, ControlRequest } from './protocol.ts'
 
@@ -18,9 +17,6 @@ export interface ControlOptions {
   /** Hears of what is no client's fault. */
   readonly onFailure: (failure: Failure) => void
 }
-
-/** Owner and group may ask; nobody else. */
-const SOCKET_MODE = 0o660
 
 /** Clients at a time; more are turned away by closing their connection. */
 const MAX_CLIENTS = 16
@@ -36,7 +32,7 @@ const IDLE_MS = 30_000
  * @throws Failure CONTROL_UNAVAILABLE   the socket cannot be made
  */
 export async function openControl(options: ControlOptions): Promise<AsyncDisposable> {
-  const { path } = options
+  const { path, clock } = options
   const clients = new Set<Socket>()
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     clients.add(socket)
@@ -46,67 +42,22 @@ export async function openControl(options: ControlOptions): Promise<AsyncDisposa
     serve(socket, options).catch((error: unknown) => options.onFailure(asFailure(error)))
   })
   server.maxConnections = MAX_CLIENTS
-  const close = () => stopServer(server, clients)
-  try {
-    const inode = await bind(server, options)
-    server.on('error', (error) => options.onFailure(asFailure(error)))
-    return {
-      async [Symbol.asyncDispose]() {
-        await unlinkIfOurs(path, inode)
-        await close()
-      },
-    }
-  } catch (cause) {
-    await close()
-    if (cause instanceof Failure) throw cause
-    throw new Failure('CONTROL_UNAVAILABLE', `cannot listen on ${path}: ${errorCode(cause) ?? String(cause)}`, {
-      cause,
-    })
+  const name = await listenOn(server, { path, clock, unavailable: 'CONTROL_UNAVAILABLE' })
+  server.on('error', (error) => options.onFailure(asFailure(error)))
+  return {
+    async [Symbol.asyncDispose]() {
+      await name[Symbol.asyncDispose]()
+      for (const client of clients) client.destroy()
+      await stopListening(server)
+    },
   }
-}
-
-/** Listens under a private name first, so that the socket has its mode before anybody can find it. */
-async function bind(server: Server, { path, clock }: ControlOptions): Promise<bigint> {
-  const own = privateName(path)
-  await mkdir(dirname(path), { recursive: true, mode: 0o750 })
-  await listen(server, own)
-  try {
-    await chmod(own, SOCKET_MODE)
-    const { ino } = await lstat(own, { bigint: true })
-    await claim(own, path, clock)
-    return ino
-  } finally {
-    await rm(own, { force: true })
-  }
-}
-
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(path, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-/** A path that another agent has taken over meanwhile stays. */
-async function unlinkIfOurs(path: string, inode: bigint): Promise<void> {
-  try {
-    const { ino } = await lstat(path, { bigint: true })
-    if (ino === inode) await rm(path, { force: true })
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error
-  }
-}
-
-async function stopServer(server: Server, clients: ReadonlySet<Socket>): Promise<void> {
-  for (const client of clients) client.destroy()
-  if (server.listening) await new Promise<void>((resolve) => server.close(() => resolve()))
 }
 
 async function serve(socket: Socket, options: ControlOptions): Promise<void> {
-  const idle = watchIdle(socket, options)
+  const gone = new AbortController()
+  socket.once('close', () => gone.abort())
+  const onFailure = (error: unknown) => options.onFailure(asFailure(error))
+  const idle = watchIdle(options.clock, IDLE_MS, { onIdle: () => socket.destroy(), onFailure }, gone.signal)
   try {
     for await (const line of readLines(socket.iterator({ destroyOnReturn: false }), requestLimit)) {
       await write(socket, await respond(line, options))
@@ -143,26 +94,4 @@ function write(socket: Socket, answer: ControlAnswer): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.write(`${JSON.stringify(answer)}\n`, (error) => (error ? reject(error) : resolve()))
   })
-}
-
-function watchIdle(socket: Socket, { clock, onFailure }: ControlOptions): { active(): void } {
-  const gone = new AbortController()
-  socket.once('close', () => gone.abort())
-  let sinceMs = clock.monotonicMs()
-  const watch = async () => {
-    while (!gone.signal.aborted) {
-      const leftMs = sinceMs + IDLE_MS - clock.monotonicMs()
-      if (leftMs <= 0) socket.destroy()
-      await clock.wait(Math.max(1, leftMs), gone.signal)
-    }
-  }
-  watch().catch((error: unknown) => {
-    // Aborted means that the client is gone; anything else is a failure of the clock.
-    if (!gone.signal.aborted) onFailure(asFailure(error))
-  })
-  return {
-    active() {
-      sinceMs = clock.monotonicMs()
-    },
-  }
 }

@@ -9,6 +9,7 @@ import {
   waitingText,
 } from './auth-text.ts'
 import type { ConnectionStatus, Status } from './status.ts'
+import { outboxText, socketText, sourcesText, telemetryText } from './telemetry-text.ts'
 import { duration, isoSeconds } from './time-text.ts'
 import { daysLeft, judge } from './verdict.ts'
 
@@ -41,17 +42,21 @@ export function formatStatus(status: Status): readonly string[] {
 }
 
 /** What is said as far as there is room, the most telling first. */
-function moreRows({ auth, clock, atMs }: Status): readonly string[] {
+function moreRows(status: Status): readonly string[] {
+  const { auth, clock, atMs } = status
   const { move, waiting, history = [], sas, fallback, audit } = auth
   const [last, ...earlier] = history.toReversed()
   return [
     ...(move === undefined && waiting !== undefined ? [row('Waiting', waitingText(waiting, atMs))] : []),
+    ...rowIf('Outbox', outboxText(status)),
+    ...rowIf('Sources', sourcesText(status)),
     ...(last === undefined ? [] : [row('Last move', attemptText(last, atMs))]),
     ...(sas === undefined ? [] : [row('SAS', sasText(sas))]),
     ...(fallback === undefined || sas?.retirement !== undefined
       ? []
       : [row('Fallbacks', fallbackText(fallback, atMs))]),
     ...(clock === undefined ? [] : [row('Clock', clockText(clock))]),
+    ...rowIf('Socket', socketText(status)),
     ...(audit === undefined ? [] : [row('Audit', auditText(audit))]),
     ...earlier.slice(0, EARLIER_MOVES).map((attempt) => row('Before', attemptText(attempt, atMs))),
   ]
@@ -115,15 +120,6 @@ function authRows(status: Status, because: string): readonly string[] {
   ]
 }
 
-function telemetryText({ telemetry, atMs }: Status): string {
-  const { acknowledged, lastAcknowledgedAtMs, buffered, intervalSeconds } = telemetry
-  const last = lastAcknowledgedAtMs === undefined ? '' : ` (last ${duration(atMs - lastAcknowledgedAtMs)} ago)`
-  const causes = Object.entries(telemetry.dropped).filter(([, count]) => count > 0)
-  const dropped = causes.reduce((all, [, count]) => all + count, 0)
-  const why = dropped === 0 ? '' : ` (${causes.map(([cause, count]) => `${cause} ${count}`).join(', ')})`
-  return `${acknowledged} acknowledged${last}, ${buffered} buffered, ${dropped} dropped${why}; every ${intervalSeconds} s`
-}
-
 function agentText({ agent, atMs }: Status): string {
   return `${agent.version}, running for ${duration(atMs - agent.startedAtMs)}, PID ${agent.pid}`
 }
@@ -141,6 +137,10 @@ function warningRows({ warnings }: Status, room: number): readonly string[] {
 
 function row(label: string, text: string): string {
   return `${label.padEnd(LABEL_WIDTH)}${text}`
+}
+
+function rowIf(label: string, text: string | undefined): readonly string[] {
+  return text === undefined ? [] : [row(label, text)]
 }
 
 function daysText(days: number): string {

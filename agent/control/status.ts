@@ -40,8 +40,14 @@ export type ConnectionStatus =
       /** When it will be tried again. */
       readonly retryAtMs?: number
       /** What ended the last attempt. */
-      readonly failure?: { readonly code: string; readonly message: string; readonly advice: string }
+      readonly failure?: FailureStatus
     }
+
+export interface FailureStatus {
+  readonly code: string
+  readonly message: string
+  readonly advice: string
+}
 
 export interface CertificateStatus {
   readonly subject: string
@@ -64,14 +70,68 @@ export interface KeyStatus {
   readonly kind: string
 }
 
+/** An agent of an earlier version told nothing of outbox, sources and socket. */
 export interface TelemetryStatus {
   readonly intervalSeconds: number
+  /** Samples acknowledged since the start. */
   readonly acknowledged: number
   readonly lastAcknowledgedAtMs?: number
+  /** The depth of the outbox, and its bytes. */
   readonly buffered: number
   readonly bufferedBytes: number
   /** Samples given up, by cause. */
   readonly dropped: Readonly<Record<string, number>>
+  readonly outbox?: OutboxStatus
+  readonly forwarding?: ForwardingStatus | undefined
+  readonly sources?: readonly SourceStatus[]
+  readonly socket?: SocketStatus | undefined
+}
+
+export interface OutboxStatus {
+  /** Samples that wait for their acknowledgement. */
+  readonly depth: number
+  readonly bytes: number
+  readonly maxBytes: number
+  /** When the oldest came in. */
+  readonly oldestAtMs?: number
+  /** Samples given up by cause, restarts included. */
+  readonly dropped: Readonly<Record<string, number>>
+  /** Messages that the hub will never take, kept for a look. */
+  readonly aside: number
+  /** `mending` after damage; `memory` when no file can be had. */
+  readonly place: 'disk' | 'memory' | 'mending'
+  /** What refuses new samples, until something could be stored again. */
+  readonly trouble?: FailureStatus
+}
+
+/** How the sending goes. */
+export interface ForwardingStatus {
+  /** Messages on their way, and how many may be. */
+  readonly inFlight: number
+  readonly window: number
+  /** Samples acknowledged a second, over about the last half minute. */
+  readonly samplesPerSecond: number
+  /** Samples left of what had gathered without a session. */
+  readonly backlog: number
+  readonly drainBeginsInMs?: number
+  /** Messages a second that the hub seems to bear; left out when it sets no bound. */
+  readonly paceLimitPerSecond?: number
+}
+
+/** A program that is run for its measurements. Counts are since the start. */
+export interface SourceStatus {
+  readonly name: string
+  readonly runs: number
+  readonly failures: number
+  readonly failedInARow: number
+  readonly lastFailure?: FailureStatus
+}
+
+/** What local programs have handed in since the start. */
+export interface SocketStatus {
+  readonly accepted: number
+  /** By the code of the refusal. */
+  readonly refused: Readonly<Record<string, number>>
 }
 
 /** What a command relies on without looking, by path. */

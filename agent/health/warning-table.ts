@@ -111,10 +111,48 @@ export const warningTable = {
     meaning: 'A desired property of the twin cannot be followed.',
     advice: 'Mend it in the twin; the reported properties say what is wrong with it.',
   },
+  OUTBOX_REFUSING: {
+    severity: 'wrong',
+    meaning: 'New samples cannot be stored; whoever hands one in is told so. What was stored before is untouched.',
+    advice: 'Type what the warning of the device names, as a rule: df -h /var/lib/iot-device-agent',
+  },
+  OUTBOX_IN_MEMORY: {
+    severity: 'wrong',
+    meaning: 'The outbox cannot be kept on disk: what is not sent is lost with the process.',
+    advice:
+      'Check the state folder (ls -ld /var/lib/iot-device-agent, df -h, mount), then: systemctl restart iot-device-agent',
+  },
+  SOURCE_FAILING: {
+    severity: 'wrong',
+    meaning: 'A program that is run for its measurements has failed three times in a row.',
+    advice:
+      'Run it by hand as the user of the agent: its output must be JSON. See: journalctl -u iot-device-agent | grep SOURCE_FAILED',
+  },
+  OUTBOX_TORN: {
+    severity: 'soon',
+    meaning: 'The outbox was found damaged within the last day; what could be read of it was kept.',
+    advice: 'Look for failing storage: journalctl -k',
+  },
+  OUTBOX_NEARLY_FULL: {
+    severity: 'soon',
+    meaning:
+      'Four fifths of the room of the outbox are taken; once it is full, older samples make room for newer ones.',
+    advice:
+      'Bring the device back to its hub, as iot-device-agent status says; or raise telemetry.outbox.maxMegabytes, then: ' +
+      'systemctl restart iot-device-agent',
+  },
   TELEMETRY_DROPPED: {
     severity: 'soon',
-    meaning: 'Telemetry was given up within the last day.',
-    advice: 'iot-device-agent status --json names the causes; `full` means that the hub was away for too long.',
+    meaning: 'Telemetry was given up within the last day, for the causes that the warning counts.',
+    advice:
+      '`full`: there was more than telemetry.outbox.maxMegabytes; `expired`: it was older than telemetry.outbox.maxDays; ' +
+      '`torn`: look for failing storage with journalctl -k. Why the hub was away: iot-device-agent status',
+  },
+  MESSAGE_SET_ASIDE: {
+    severity: 'note',
+    meaning:
+      'The hub never takes a message, by its size or because it closes at it; it was set aside, and the next went on.',
+    advice: 'Which, and why: journalctl -u iot-device-agent | grep MESSAGE_REFUSED. Mend the program that sends it.',
   },
 } as const satisfies Record<string, WarningEntry>
 

@@ -2,6 +2,8 @@ import type { AuthView } from '../credential/auth-view.ts'
 import type { Lane } from '../credential/credential-ref.ts'
 import type { ClockTrust } from '../credential/policy.ts'
 import { authFindings, clockFindings } from './auth-findings.ts'
+import { telemetryFindings } from './telemetry-findings.ts'
+import type { DropFacts, OutboxFacts, SourceHealth } from './telemetry-findings.ts'
 import { warningTable } from './warning-table.ts'
 import type { Finding, Severity } from './warning-table.ts'
 
@@ -24,8 +26,11 @@ export interface HealthFacts {
     readonly remedy?: string | undefined
     readonly legacy: boolean
   }
-  /** Samples given up since the start, and when the last one was. */
-  readonly dropped?: { readonly count: number; readonly lastMs: number }
+  readonly outbox?: OutboxFacts
+  readonly drops?: DropFacts
+  /** When the outbox was found damaged. */
+  readonly tornAtMs?: number | undefined
+  readonly sources?: readonly SourceHealth[]
   /** Desired keys that were refused: `telemetry.intervalSeconds`. */
   readonly refusedDesired?: readonly string[]
   readonly auth?: AuthView | undefined
@@ -64,8 +69,8 @@ export function findWarnings(facts: HealthFacts): readonly Finding[] {
     ...authFindings(facts),
     ...certificateFindings(facts),
     ...keyFindings(facts),
-    ...desiredFindings(facts),
     ...telemetryFindings(facts),
+    ...desiredFindings(facts),
   ]
   const rank: Readonly<Record<Severity, number>> = { wrong: 0, soon: 1, note: 2 }
   return found.toSorted((a, b) => rank[warningTable[a.code].severity] - rank[warningTable[b.code].severity])
@@ -119,12 +124,6 @@ function keyFindings({ key }: HealthFacts): readonly Finding[] {
 
 function desiredFindings({ refusedDesired = [] }: HealthFacts): readonly Finding[] {
   return refusedDesired.length === 0 ? [] : [{ code: 'DESIRED_REFUSED', text: `refused: ${refusedDesired.join(', ')}` }]
-}
-
-function telemetryFindings({ nowMs, dropped }: HealthFacts): readonly Finding[] {
-  if (dropped === undefined || dropped.count === 0 || nowMs - dropped.lastMs > DAY_MS) return []
-  const text = `${dropped.count} given up since the start, the last on ${isoTime(dropped.lastMs)}`
-  return [{ code: 'TELEMETRY_DROPPED', text }]
 }
 
 function isoTime(ms: number): string {

@@ -20,9 +20,19 @@ export interface ReportFacts {
     readonly startedAtMs: number
   }
   readonly clock: { readonly trust: ClockTrust; readonly skewSeconds?: number | undefined }
-  readonly outbox: { readonly depth: number; readonly bytes: number; readonly dropped: number }
+  readonly outbox: OutboxFacts
   readonly warnings: readonly Pick<Warning, 'code' | 'sinceMs'>[]
   readonly acknowledgements: readonly Acknowledgement[]
+}
+
+export interface OutboxFacts {
+  readonly depth: number
+  readonly bytes: number
+  /** Wall time in milliseconds at which the oldest sample came in. */
+  readonly oldestAtMs?: number
+  /** Samples given up, by cause. */
+  readonly dropped: Readonly<Record<'full' | 'expired' | 'refused' | 'torn', number>>
+  readonly place: 'disk' | 'memory' | 'mending'
 }
 
 /** Sections of the reported properties that are ours, whatever is in them; others are never touched. */
@@ -39,9 +49,20 @@ export function buildReported(facts: ReportFacts): JsonObject {
     auth: reportedAuth(facts.auth),
     agent: { ...agent, startedAt: isoTime(startedAtMs) },
     clock: present({ trusted: trust === 'trusted', skewSeconds: skewSeconds && Math.round(skewSeconds) }),
-    outbox: { ...facts.outbox },
+    outbox: reportedOutbox(facts.outbox),
     warnings: facts.warnings.slice(0, MAX_WARNINGS).map(({ code, sinceMs }) => ({ code, since: isoTime(sinceMs) })),
     ...answers(facts.acknowledgements),
+  })
+}
+
+function reportedOutbox({ depth, bytes, oldestAtMs, dropped, place }: OutboxFacts): JsonObject {
+  const { full, expired, refused, torn } = dropped
+  return present({
+    ...{ depth, bytes },
+    oldest: oldestAtMs === undefined ? undefined : isoTime(oldestAtMs),
+    dropped: full + expired + refused + torn,
+    droppedBy: { full, expired, refused, torn },
+    place,
   })
 }
 

@@ -55,6 +55,11 @@ export class GuardedBase extends mqttBase.MqttBase {
     })
   }
 
+  /** Keeps the acknowledged packet from the SDK, which would make JSON of it, the body as an array of numbers, for a log. */
+  override publish(topic: string, payload: unknown, options: object, done: Done): void {
+    super.publish(topic, payload, options, (error) => done(error))
+  }
+
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'error') return true
     if (event !== 'message') return super.emit(event, ...args)

@@ -7,32 +7,51 @@ import { promisify } from 'node:util'
 import { startCloud } from '../../test/cloud/cloud.ts'
 import { makeTemporaryFolder } from '../../test/kit/openssl.ts'
 import type { Surroundings } from './clients.ts'
-import { FIGURES_FILE } from './figures.ts'
-import type { Performance } from './figures.ts'
+import { depths, FIGURES_FILE, groups } from './figures.ts'
+import type { Group, Performance } from './figures.ts'
 import { describeMachine, describeVersions, sizesOf } from './machine.ts'
 import { figuresTable } from './page.ts'
 import { runRounds } from './rounds.ts'
+import type { RoundOptions } from './rounds.ts'
+import { telemetryTables } from './telemetry-page.ts'
 
 const root = new URL('../../', import.meta.url).pathname
 const tell = (text: string) => process.stderr.write(`${text}\n`)
 
-const full = {
-  ...{ rounds: 5, retryAfterSeconds: 1, pollsBeforeAssigned: 1 },
+type Method = RoundOptions['method']
+
+const full: Method = {
+  ...{ rounds: 4, retryAfterSeconds: 1, pollsBeforeAssigned: 1 },
   ...{ quietSeconds: 60, sendingSeconds: 2, bodyBytes: 256 },
-} as const satisfies Performance['method']
-
-/** Shows that everything works; its values say little. */
-const quick = { ...full, rounds: 1, quietSeconds: 5, sendingSeconds: 0.5 } as const satisfies Performance['method']
-
-const options = process.argv.slice(2)
-if (options.some((option) => option !== '--quick')) {
-  tell('usage: scripts/bench [--quick]')
-  process.exitCode = 2
-} else {
-  await bench(options.length === 0 ? full : quick)
+  telemetry: {
+    ...{ rounds: 3, sampleBytes: 128, arraySamples: 100, batchSamples: 100, intakeSeconds: 1.5 },
+    ...{ throughSingle: 20_000, throughBatched: 100_000, pacedSeconds: 10, waiting: 1_000_000 },
+    ...{ outageSeconds: 20, outagePerSecond: 100, pythonRetrySeconds: 10 },
+    ...{ depths, depthRounds: 15, depthBlock: 1000 },
+  },
 }
 
-async function bench(method: Performance['method']): Promise<void> {
+/** Shows that everything works; its values say little. */
+const quick: Method = {
+  ...{ ...full, rounds: 1, quietSeconds: 3, sendingSeconds: 0.3 },
+  telemetry: {
+    ...{ ...full.telemetry, rounds: 1, intakeSeconds: 0.1, throughSingle: 1000, throughBatched: 5000 },
+    ...{ pacedSeconds: 1, waiting: 10_000, outageSeconds: 3, pythonRetrySeconds: 1 },
+    ...{ depths: [1000, 10_000], depthRounds: 3, depthBlock: 100 },
+  },
+}
+
+const options = process.argv.slice(2)
+const named = options.filter((option) => option !== '--quick')
+if (named.some((name) => !groups.some((group) => group === name))) {
+  tell(`usage: scripts/bench [--quick] [FIGURES ...]\nfigures: ${groups.join(' ')}; all of them when none is named`)
+  process.exitCode = 2
+} else {
+  await bench(options.includes('--quick') ? quick : full, new Set((named.length === 0 ? groups : named) as Group[]))
+}
+
+/** Only what was measured whole, and all of it in one run, is kept. */
+async function bench(method: Method, wanted: ReadonlySet<Group>): Promise<void> {
   const python = process.env['CONFORMANCE_PYTHON']
   if (python === undefined) throw new Error('CONFORMANCE_PYTHON is not set: run scripts/bench')
   await using folder = await makeTemporaryFolder()
@@ -47,7 +66,7 @@ async function bench(method: Performance['method']): Promise<void> {
     agent: join(root, 'build/iot-device-agent'),
     ...(await prepare(folder.path, cloud.caFile)),
   }
-  const series = await runRounds({ cloud, around, method, folder: folder.path, tell })
+  const series = await runRounds({ cloud, around, method, wanted, folder: folder.path, tell })
   const taken: Performance = {
     takenOn: new Date().toISOString().slice(0, 10),
     machine: describeMachine(),
@@ -56,29 +75,36 @@ async function bench(method: Performance['method']): Promise<void> {
     sizes: sizesOf(join(root, 'build')),
     series,
   }
-  process.stdout.write(`${figuresTable(taken)}\n`)
-  if (method === full) await writeFile(join(root, FIGURES_FILE), `${JSON.stringify(taken, shorten, 2)}\n`)
+  process.stdout.write(`${figuresTable(taken)}\n\n${telemetryTables(taken)}\n`)
+  if (method === full && wanted.size === groups.length)
+    await writeFile(join(root, FIGURES_FILE), `${JSON.stringify(taken, shorten, 2)}\n`)
 }
 
 /** What is made for this run only. */
 async function prepare(
   folder: string,
   caFile: string,
-): Promise<Pick<Surroundings, 'node' | 'agentSending' | 'rootsFile'>> {
+): Promise<Pick<Surroundings, 'node' | 'agentSending' | 'outboxDepth' | 'rootsFile'>> {
   const node = join(folder, 'node')
   await copyFile(process.execPath, node)
   const rootsFile = join(folder, 'roots.pem')
   await writeFile(rootsFile, [...rootCertificates, await readFile(caFile, 'utf8')].join('\n'))
+  const agentSending = await packAsAgent(folder, 'agent-sending')
+  const outboxDepth = await packAsAgent(folder, 'outbox-depth')
+  return { node, rootsFile, agentSending, outboxDepth }
+}
 
-  const lib = join(folder, 'sending/lib')
+/** A program of peers/, bundled, and launched by the launcher of the agent. */
+async function packAsAgent(folder: string, name: string): Promise<string> {
+  const lib = join(folder, name, 'lib')
   await mkdir(lib, { recursive: true })
   await symlink(join(root, 'build/lib/node'), join(lib, 'node'))
-  const bundle = [join(lib, 'iot-device-agent.cjs'), 'scripts/figures/peers/agent-sending.ts']
+  const bundle = [join(lib, 'iot-device-agent.cjs'), `scripts/figures/peers/${name}.ts`]
   await promisify(execFile)(process.execPath, [join(root, 'scripts/bundle.ts'), ...bundle])
-  const agentSending = join(folder, 'sending/agent')
-  await copyFile(join(root, 'build/iot-device-agent'), agentSending)
-  await chmod(agentSending, 0o755)
-  return { node, rootsFile, agentSending }
+  const program = join(folder, name, name)
+  await copyFile(join(root, 'build/iot-device-agent'), program)
+  await chmod(program, 0o755)
+  return program
 }
 
 /** Four significant digits are more than any of this repeats to. */

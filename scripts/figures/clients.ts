@@ -24,6 +24,8 @@ export interface Surroundings {
   readonly agent: string
   /** agent-sending.ts, bundled and launched in the same way. */
   readonly agentSending: string
+  /** outbox-depth.ts, in the same way. */
+  readonly outboxDepth: string
   /** A copy of the runtime: two processes of one file would share its pages, and each would look smaller. */
   readonly node: string
   readonly python: string
@@ -77,7 +79,7 @@ export function programOf(client: Client, way: Way, device: Device, around: Surr
 export function sendingProgramOf(client: Client, device: Device, around: Surroundings, load: Load): Program {
   const environment = {
     ...identityOf(device),
-    ...{ HUB_HOST: around.hubHost, BODY: load.body, SECONDS: String(load.seconds) },
+    ...{ HUB_HOST: around.hubHost, BODY: load.body, SECONDS: String(load.seconds), FOLDER: device.folder },
     ...(client === 'python' ? pythonTrust(around) : nodeTrust(around)),
   }
   const peer = (name: string) => join(around.root, 'scripts/figures/peers', name)
@@ -107,6 +109,6 @@ function nodeTrust({ caFile }: Surroundings) {
 }
 
 /** Its compiled modules are in the virtual environment already; a file beside the program is not written. */
-function pythonTrust({ rootsFile }: Surroundings) {
+export function pythonTrust({ rootsFile }: Surroundings) {
   return { SSL_CERT_FILE: rootsFile, PYTHONDONTWRITEBYTECODE: '1' }
 }

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cloud } from '../../test/cloud/cloud.ts'
 import type { Figure } from './figures.ts'
-import { cpuMs, memoryOf, start, threadCpuMs } from './process.ts'
+import { cpuMs, memoryOf, start, threadCpuMs, writtenBytes } from './process.ts'
 import type { Program, Running } from './process.ts'
 
 export type Values = Partial<Record<Figure, number>>
@@ -37,7 +37,10 @@ export async function forgetCached(path: string): Promise<void> {
   await promisify(execFile)('dd', [`if=${await realpath(path)}`, 'iflag=nocache', 'count=0', 'status=none'])
 }
 
-/** Connected, with one message a minute: memory at the end of `quietSeconds`, and the processor time of them. */
+/**
+ * Connected, with one message a minute: memory at the end of `quietSeconds`, and the processor time and the bytes written
+ * in them.
+ */
 export async function measureRest(
   cloud: Cloud,
   deviceId: string,
@@ -47,9 +50,10 @@ export async function measureRest(
   await using running = start(program)
   await firstMessage(cloud, deviceId, running)
   await Promise.race([running.early, sleep(SETTLING_MS)])
-  const before = threadCpuMs(running.pid)
+  const [cpuBefore, bytesBefore] = [threadCpuMs(running.pid), writtenBytes(running.pid)]
   await Promise.race([running.early, sleep(quietSeconds * 1000)])
-  return { restCpuMs: threadCpuMs(running.pid) - before, ...memoryOf(running.pid) }
+  const restWrittenKb = (writtenBytes(running.pid) - bytesBefore) / 1024
+  return { restCpuMs: threadCpuMs(running.pid) - cpuBefore, restWrittenKb, ...memoryOf(running.pid) }
 }
 
 /** The runtime alone, doing nothing. */

@@ -2,6 +2,7 @@ import { rows as slimRows } from '../slim.ts'
 import { code, GENERATED, markdownTable } from '../pages/markdown.ts'
 import type { Figure, Participant, Performance } from './figures.ts'
 import { showNumber, summarize } from './statistics.ts'
+import { telemetrySection } from './telemetry-page.ts'
 
 /** One line of the table: what it is, and where its values are. */
 interface Line {
@@ -38,6 +39,7 @@ const lines: readonly Line[] = [
   { title: 'at rest: private, all (with the pages of its own program file)', unit: 'MB', figure: 'privateMb' },
   { title: 'at rest: pages of program files that were touched', unit: 'MB', figure: 'fileMb' },
   { title: 'at rest: processor time', unit: 'ms/min', figure: 'restCpuMs' },
+  { title: 'at rest: written to disk', unit: 'kB/min', figure: 'restWrittenKb' },
 ]
 
 const columns: readonly (readonly [Participant, string])[] = [
@@ -138,14 +140,15 @@ The package: ${mb(sizes.bundle)} of program, ${mb(sizes.runtime)} of runtime.
   has only that one root, which is then read in place of all the others.
 - **Processor time** of a start is user and system time of the process and its children, in steps of 10 ms.
 - **Messages/s**: ${method.bodyBytes} bytes of JSON with a message ID, QoS 1, for ${method.sendingSeconds} s after a warm-up of a quarter of that. One at a time: the next is
-  sent when the one before has been acknowledged. Several on their way: the agent sends from its own buffer by its own
+  sent when the one before has been acknowledged. Several on their way: the agent sends from an outbox on disk (${code('written')}) by its own
   forwarding with that window; the SDK program has so many loops of one at a time; the Python client sends batches of so many with
   ${code('asyncio.gather')}. The agent's programs for this are bundled and launched as the agent is. The stand-in, which is one thread of Node, takes part in
   every figure of messages/s; processor time per message is the client's alone.
-- **At rest**: connected, one message a minute, ${method.quietSeconds} s after the start has settled; memory at their end, processor time of all of them. The program files are dropped from the page cache before, as after a boot: how the kernel read a file earlier moves RSS by a third. The agent, started from its cache,
+- **At rest**: connected, one message a minute, ${method.quietSeconds} s after the start has settled; memory at their end, processor time and bytes written (${code('write_bytes')} of ${code('/proc/PID/io')}) of all of them. The program files are dropped from the page cache before, as after a boot: how the kernel read a file earlier moves RSS by a third. The agent, started from its cache,
   and the SDK program are subscribed to the twin; the tutorial's program is not. Private memory that is anonymous is what one more process costs; a program that
   runs once also has the pages of its own file to itself, although they can be dropped and read again.
 
+${telemetrySection(taken)}
 ## Where the memory goes
 
 Counted with the pages of its own program file, private memory falls short of the reach and cannot come to it: the bare runtime alone has

@@ -7,6 +7,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 export interface Program {
   readonly command: readonly [string, ...string[]]
   readonly environment: Readonly<Record<string, string>>
+  /** Whether it is told something while it runs. */
+  readonly listens?: boolean
 }
 
 /** A process and everything it started. */
@@ -20,6 +22,10 @@ export interface Running extends AsyncDisposable {
   readonly said: () => string
   /** Resolves when it has ended by itself with 0. */
   readonly finished: Promise<void>
+  /** Writes to the stdin of a program that listens. */
+  tell(text: string): void
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>
 }
 
 /** Memory in MB of 1,048,576 bytes. */
@@ -37,9 +43,10 @@ export interface Memory {
 /** Milliseconds of one tick in /proc/PID/stat; USER_HZ is 100 on every Linux. */
 const TICK_MS = 10
 
-export function start({ command: [file, ...args], environment }: Program): Running {
+export function start({ command: [file, ...args], environment, listens = false }: Program): Running {
   const startedMs = performance.now()
-  const child = spawn(file, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' })
+  const stdin = listens ? 'pipe' : 'ignore'
+  const child = spawn(file, args, { env: environment, stdio: [stdin, 'pipe', 'pipe'], cwd: '/' })
   const { pid } = child
   if (pid === undefined) throw new Error(`${file} could not be started`)
   const output = collect(child)
@@ -52,9 +59,15 @@ export function start({ command: [file, ...args], environment }: Program): Runni
   )
   // Whoever waits hears of it; that it ends because it is stopped is no news.
   for (const promise of [finished, early]) promise.catch(() => undefined)
+  child.stdin?.on('error', () => undefined)
   return {
     ...{ pid, startedMs, early, finished },
     said: output.stdout,
+    tell: (text) => void child.stdin?.write(text),
+    async kill() {
+      child.kill('SIGKILL')
+      await closed
+    },
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM')
       await closed
@@ -87,6 +100,19 @@ export function memoryOf(pid: number): Memory {
     ...{ rssMb, anonymousMb, pssMb: mb('Pss'), fileMb: rssMb - anonymousMb },
     privateMb: mb('Private_Clean') + mb('Private_Dirty'),
   }
+}
+
+/** The most memory that it had in RAM at any time, in MB. */
+export function peakMb(pid: number): number {
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+}
+
+/**
+ * Bytes that a process has caused to be sent to storage. What is written again before it has gone there counts once; the
+ * file system's own journal is not in it. Source: proc_pid_io(5).
+ */
+export function writtenBytes(pid: number): number {
+  return Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1])
 }
 
 function collect(child: ChildProcess) {

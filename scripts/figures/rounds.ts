@@ -3,16 +3,27 @@ import { join } from 'node:path'
 import type { Cloud } from '../../test/cloud/cloud.ts'
 import { clients, programOf, sendingProgramOf } from './clients.ts'
 import type { Client, Device, Surroundings, Way } from './clients.ts'
-import type { Figure, Participant, Performance } from './figures.ts'
+import type { Figure, Group, Participant, Performance, TelemetryMethod } from './figures.ts'
 import { forgetCached, measureRest, measureRuntime, measureSending, measureStart } from './measure.ts'
 import type { Start, Values } from './measure.ts'
+import { measureDepth } from './telemetry/depth.ts'
+import { measureIntake } from './telemetry/intake.ts'
+import { measureOutage } from './telemetry/outage.ts'
+import { measurePaced } from './telemetry/paced.ts'
+import { startTapped } from './telemetry/tapped.ts'
+import { measureThrough } from './telemetry/through.ts'
+import { measureWaiting } from './telemetry/waiting.ts'
 
 type Collected = Partial<Record<Participant, Partial<Record<Figure, number[]>>>>
+
+type Keep = (who: Participant, values: Values) => void
 
 export interface RoundOptions {
   readonly cloud: Cloud
   readonly around: Surroundings
-  readonly method: Performance['method']
+  readonly method: Performance['method'] & { readonly telemetry: TelemetryMethod }
+  /** What is measured. */
+  readonly wanted: ReadonlySet<Group>
   readonly folder: string
   readonly tell: (text: string) => void
 }
@@ -25,27 +36,30 @@ const ways = ['dps', 'cached', 'cachedCaFile'] as const satisfies readonly Way[]
  * meets all alike.
  */
 export async function runRounds(options: RoundOptions): Promise<Collected> {
+  const { method, wanted, tell } = options
   const collected: Collected = {}
-  const keep = (who: Participant, values: Values) => {
-    options.tell(
-      `  ${who.padEnd(7)} ${Object.entries(values)
-        .map(([name, value]) => `${name} ${value.toFixed(1)}`)
-        .join('  ')}`,
-    )
+  const keep: Keep = (who, values) => {
+    const shown = Object.entries(values).map(([name, value]) => `${name} ${value.toFixed(1)}`)
+    tell(`  ${who.padEnd(7)} ${shown.join('  ')}`)
     const series = (collected[who] ??= {})
     for (const [name, value] of Object.entries(values)) (series[name as Figure] ??= []).push(value)
   }
-  for (let round = 0; round < options.method.rounds; round += 1) {
-    options.tell(`round ${round + 1} of ${options.method.rounds}`)
+  const wantsClients = wanted.has('start') || wanted.has('sending') || wanted.has('rest')
+  for (let round = 0; wantsClients && round < method.rounds; round += 1) {
+    tell(`round ${round + 1} of ${method.rounds}`)
     await runRound(options, round, keep)
+  }
+  for (let round = 0; round < method.telemetry.rounds; round += 1) {
+    tell(`telemetry: round ${round + 1} of ${method.telemetry.rounds}`)
+    await runTelemetryRound(options, round, keep)
   }
   return collected
 }
 
 async function runRound(
-  { cloud, around, method, folder }: RoundOptions,
+  { cloud, around, method, wanted, folder }: RoundOptions,
   round: number,
-  keep: (who: Participant, values: Values) => void,
+  keep: Keep,
 ): Promise<void> {
   const turn = round % clients.length
   const order = [...clients.slice(turn), ...clients.slice(0, turn)]
@@ -53,17 +67,19 @@ async function runRound(
   for (const client of order) devices.set(client, await makeDevice(cloud, folder, `${client}-${round + 1}`))
   const each = [...devices]
 
-  for (const way of ways) {
+  // Without the first of them no hub knows the device.
+  for (const way of wanted.has('start') ? ways : ways.slice(0, 1)) {
     for (const [client, device] of each) {
       const program = programOf(client, way, device, around)
-      if (program !== undefined) keep(client, startValues(way, await measureStart(cloud, device.deviceId, program)))
+      if (program === undefined) continue
+      const start = await measureStart(cloud, device.deviceId, program)
+      if (wanted.has('start')) keep(client, startValues(way, start))
     }
   }
-  const body = bodyOf(method.bodyBytes)
-  for (const [client, device] of each) {
-    const load = { body, seconds: method.sendingSeconds }
+  const load = { body: bodyOf(method.bodyBytes), seconds: method.sendingSeconds }
+  for (const [client, device] of wanted.has('sending') ? each : [])
     keep(client, await measureSending(sendingProgramOf(client, device, around, load)))
-  }
+  if (!wanted.has('rest')) return
   for (const file of [around.node, around.python, join(around.root, 'build/lib/node')]) await forgetCached(file)
   keep('runtime', await measureRuntime(around.node))
   // All at once: they do next to nothing, and none shares a program file with another.
@@ -73,6 +89,27 @@ async function runRound(
     return [client, await measureRest(cloud, device.deviceId, program, method.quietSeconds)] as const
   })
   for (const [client, values] of await Promise.all(rests)) keep(client, values)
+}
+
+async function runTelemetryRound(
+  { cloud, around, method, wanted, folder }: RoundOptions,
+  round: number,
+  keep: Keep,
+): Promise<void> {
+  const device = await makeDevice(cloud, folder, `telemetry-${round + 1}`)
+  const bench = { cloud, around, method: method.telemetry, device }
+  // Its hub is known to it from here on.
+  await (await startTapped(bench, 1, 'there'))[Symbol.asyncDispose]()
+  const measures = { intake: measureIntake, through: measureThrough, paced: measurePaced, waiting: measureWaiting }
+  for (const [group, measure] of Object.entries(measures))
+    if (wanted.has(group as Group)) keep('agent', await measure(bench))
+  if (wanted.has('outage')) {
+    const { agent, python } = await measureOutage(bench, await makeDevice(cloud, folder, `python-outage-${round + 1}`))
+    keep('agent', agent)
+    keep('python', python)
+  }
+  // Has rounds of its own.
+  if (round === 0 && wanted.has('depth')) for (const values of await measureDepth(bench)) keep('agent', values)
 }
 
 function startValues(way: Way, { tookMs, cpuMs }: Start): Values {

@@ -14,7 +14,8 @@ The configuration is TOML. None of it is needed where the environment says enoug
 
 ## Which place counts
 
-Later wins, key by key:
+Later wins, key by key; in a list such as \`[[telemetry.command]]\` entry by entry: one of a later file replaces, whole, the one of the
+same name, and any other is added.
 
 1. the default
 2. \`/etc/iot-device-agent/config.toml\`
@@ -60,7 +61,7 @@ export function configurationPage(): string {
   return `${[...head, ...body].join('\n')}\n`
 }
 
-function tableSection({ table, description, keys }: TableInfo): string {
+function tableSection({ header, description, keys }: TableInfo): string {
   const rows = keys.map((info) => [
     code(info.name),
     info.unit === undefined ? info.rule : `${info.rule} (${info.unit})`,
@@ -68,7 +69,7 @@ function tableSection({ table, description, keys }: TableInfo): string {
     info.environment === undefined ? '' : code(info.environment),
     info.description,
   ])
-  return `\n### \`[${table}]\`\n\n${description}\n\n${markdownTable(['key', 'value', 'default', 'environment', 'meaning'], rows)}`
+  return `\n### \`${header}\`\n\n${description}\n\n${markdownTable(['key', 'value', 'default', 'environment', 'meaning'], rows)}`
 }
 
 function standard(info: KeyInfo): string {

@@ -2,6 +2,7 @@ import taken from '../../docs/performance.json' with { type: 'json' }
 import { telemetryTable } from '../../agent/telemetry/fields.ts'
 import { performancePage } from '../figures/page.ts'
 import { configurationPage } from './configuration.ts'
+import { modelPage } from './dtdl.ts'
 import { exampleFile } from './example.ts'
 import { failuresPage } from './failures.ts'
 import type { Document } from './generate.ts'
@@ -14,6 +15,7 @@ import { twinPage } from './twin.ts'
 export const documents: readonly Document[] = [
   { path: 'docs/configuration.md', make: configurationPage },
   { path: 'docs/failures.md', make: failuresPage },
+  { path: 'docs/model/iot-device-agent-1.json', make: modelPage },
   { path: 'docs/performance.md', make: () => performancePage(taken) },
   { path: 'packaging/config.example.toml', make: exampleFile },
   { path: 'docs/telemetry.md', make: (page = '') => replaceBetweenMarkers(page, 'fields', telemetryTable()) },

@@ -11,8 +11,10 @@ export function exampleFile(): string {
   return [HEAD, ...describeTables(configSchema).map(tableOf)].join('\n')
 }
 
-function tableOf({ table, description, keys }: TableInfo): string {
-  return `# ${description}\n[${table}]\n\n${keys.map(keyOf).join('\n')}`
+/** An entry of a list is there as soon as its line is, so that line is commented out too. */
+function tableOf({ header, description, keys, list }: TableInfo): string {
+  const line = list === undefined ? header : `# ${header}`
+  return `${comment(description)}\n${line}\n\n${keys.map(keyOf).join('\n')}`
 }
 
 function keyOf(info: KeyInfo): string {

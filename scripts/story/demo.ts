@@ -7,6 +7,7 @@
  */
 import { parseArgs } from 'node:util'
 import { tellFirst } from './first.ts'
+import { tellOffline } from './offline.ts'
 import { tellTransition } from './transition.ts'
 import { beginTelling } from './words.ts'
 import type { Telling, Told } from './words.ts'
@@ -29,6 +30,11 @@ const stories: Readonly<Record<string, Story>> = {
     about: 'a key that stays, a certificate, DPS, telemetry, and what is refused; the story when none is named',
     takes: ['messages'],
     tell: (telling, { messages = '5' }) => tellFirst(telling, Number(messages)),
+  },
+  offline: {
+    about: 'a night without the hub: 10,000 samples of a local program, the agent killed, its disk filled',
+    takes: [],
+    tell: (telling) => tellOffline(telling),
   },
   transition: {
     about: 'SAS to X.509 by twin, a bad authority, X.509 revoked and restored, SAS retired',

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
+import { shownOf } from './body.ts'
 import type { Cloud } from './cloud.ts'
 import { createFaults, faultTable } from './faults.ts'
 import type { LocalHub } from './hub/hub.ts'
@@ -136,10 +137,11 @@ function listEvents({ cloud, url }: Asked): Answer {
   return { json: cloud.record.events(since).slice(0, MAX_EVENTS).map(eventAsJson) }
 }
 
-/** An event for JSON: bodies as text. */
+/** An event for JSON: bodies as text, unpacked; as `bodyBase64` when they are none. */
 export function eventAsJson(event: RecordedEvent): unknown {
   if (event.kind !== 'telemetry') return event
-  return { ...event, message: { ...event.message, body: event.message.body.toString('utf8') } }
+  const { body: _, ...rest } = event.message
+  return { ...event, message: { ...rest, ...shownOf(event.message) } }
 }
 
 function statusOf(cloud: Cloud) {

@@ -123,6 +123,31 @@ export const faultTable = {
     unit: 'messages',
     default: 0,
   },
+  d2cPerSecond: {
+    means: 'D2C messages that a hub takes in a second; more wait for their PUBACK in one queue. 0 is no limit',
+    unit: 'messages/s',
+    default: 0,
+  },
+  d2cQueueSeconds: {
+    means: 'a message that would wait longer in that queue closes its connection (429 class)',
+    unit: 's',
+    default: 10,
+  },
+  dailyMessages: {
+    means: 'D2C messages, in parts of 4 KB, that a hub takes in a day (UTC); more close the connection. 0 is no limit',
+    unit: 'messages/day',
+    default: 0,
+  },
+  poisonMessages: {
+    means: 'a message with the application property `poison` closes the connection whenever it comes',
+    oneOf: ['off', 'close'],
+    default: 'off',
+  },
+  propertyNames: {
+    means: 'which application properties a message may have; over MQTT Azure restricts none, over HTTPS to `token`',
+    oneOf: ['any', 'token'],
+    default: 'any',
+  },
   dropSessions: { means: 'the hub forgets kept sessions', oneOf: ['false', 'true'], default: 'false' },
   desiredPush: {
     means: 'what becomes of the push of a desired change',

@@ -2,8 +2,10 @@
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 
+import { shownOf } from './body.ts'
 import { startCloud, type Cloud, type CloudOptions } from './cloud.ts'
 import { startControl } from './control.ts'
+import type { Telemetry } from './model.ts'
 import type { RecordedEvent } from './record.ts'
 
 const USAGE = `npm run cloud -- [options]
@@ -119,13 +121,16 @@ function lineOf(event: RecordedEvent): string {
   const time = new Date(at).toISOString().slice(11, 23)
   const told =
     'message' in rest
-      ? `${rest.message.deviceId} ${rest.message.body
-          .toString('utf8')
-          .slice(0, 120)
-          .replaceAll(/\p{Cc}/gu, '.')}`
+      ? `${rest.message.deviceId} ${shortOf(rest.message)}`
       : Object.values(rest)
           .filter((value) => value !== '')
           .map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value)))
           .join(' ')
   return `${time} ${String(seq).padStart(5)} ${kind.padEnd(12)} ${host} ${told}`
+}
+
+/** The beginning of a body, as it can be shown on a terminal. */
+function shortOf(message: Telemetry): string {
+  const [shown = ''] = Object.values(shownOf(message))
+  return shown.slice(0, 120).replaceAll(/\p{Cc}/gu, '.')
 }

@@ -82,7 +82,7 @@ export interface Endpoint {
    */
   received(link: Link, message: Incoming): Promise<void> | void
   /** Milliseconds by which the PUBACK of this publish is held back (traffic shaping); 0 usually. */
-  acknowledgementDelayMs(link: Link): number
+  acknowledgementDelayMs(link: Link, message: Incoming): number
   /** The connection is over; `willDue` when it ended without DISCONNECT. */
   closed(link: Link, willDue: boolean): void
   /** About twice a second, for whatever ends by time. */

@@ -1,5 +1,5 @@
 /** What the stand-in remembers: events in a ring, and the bytes that clients sent. Both are bounded; what fell out is counted. */
-import type { CloudEvent, Recorder } from './model.ts'
+import type { CloudEvent, Recorder, Telemetry } from './model.ts'
 
 export type RecordedEvent = CloudEvent & {
   /** 1 for the first event; never reused. */
@@ -26,12 +26,19 @@ export interface Record extends Recorder {
   waitFor(fits: (event: RecordedEvent) => boolean, options?: WaitOptions): Promise<RecordedEvent>
   /** Calls `listener` at every event until the returned function is called. */
   listen(listener: (event: RecordedEvent) => void): () => void
+  /**
+   * Hands every D2C message to `take`, in the order of arrival, in place of keeping it, until the returned function is
+   * called. They are counted and numbered, but nobody who listens or waits hears of them: for very many messages.
+   */
+  divert(take: (message: Telemetry, seq: number) => void): () => void
   /** Application bytes from one client, after TLS. */
   addReceived(bytes: Buffer): void
   /** Every byte received so far, up to the bound. */
   received(): Buffer
   /** Bytes received in all, kept or not. */
   receivedBytes(): number
+  /** Lets go of the events and bytes that were kept; counts and numbers stay. For runs of hours. */
+  forget(): void
   /** Rejects whoever still waits. */
   close(): void
 }
@@ -46,6 +53,7 @@ export function createRecord(now: () => number): Record {
   const listeners = new Set<(event: RecordedEvent) => void>()
   const waiting = new Set<(reason: Error) => void>()
   const received: Buffer[] = []
+  let diverted: ((message: Telemetry, seq: number) => void) | undefined
   let heldBytes = 0
   let seq = 0
   let keptBytes = 0
@@ -59,10 +67,11 @@ export function createRecord(now: () => number): Record {
   return {
     add(event) {
       seq += 1
+      counts.set(event.kind, (counts.get(event.kind) ?? 0) + 1)
+      if (event.kind === 'telemetry' && diverted !== undefined) return diverted(event.message, seq)
       const recorded: RecordedEvent = { ...event, seq, at: now() }
       ring.push(recorded)
       heldBytes += weight(recorded)
-      counts.set(event.kind, (counts.get(event.kind) ?? 0) + 1)
       if (ring.length > MAX_EVENTS || (heldBytes > MAX_EVENT_BYTES && ring.length > 1)) forget()
       for (const listener of listeners) listener(recorded)
     },
@@ -72,6 +81,12 @@ export function createRecord(now: () => number): Record {
     listen(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
+    },
+    divert(take) {
+      diverted = take
+      return () => {
+        if (diverted === take) diverted = undefined
+      }
     },
     waitFor(fits, { withinMs = 5000, since = 0 } = {}) {
       const past = ring.find((event) => event.seq > since && fits(event))
@@ -109,6 +124,12 @@ export function createRecord(now: () => number): Record {
     },
     received: () => Buffer.concat(received),
     receivedBytes: () => allBytes,
+    forget() {
+      ring.length = 0
+      received.length = 0
+      heldBytes = 0
+      keptBytes = 0
+    },
     close() {
       for (const fail of [...waiting]) fail(new Error('the stand-in was closed'))
     },

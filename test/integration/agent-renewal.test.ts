@@ -98,7 +98,7 @@ test('a device whose clock is ahead stays connected while it asks, and moves to 
   const ahead = createFakeClock(Date.now() + 100 * DAY_MS)
   const agent = device.boot({ clock: ahead })
   await agent.until(({ connection, auth }) => connection.state === 'connected' && auth.state === 'awaitingCertificate')
-  await agent.until(({ telemetry }) => telemetry.acknowledged === 1)
+  await agent.until(({ telemetry }) => telemetry.acknowledged >= 1)
   assert.equal(eventsOf(cloud, 'connected', 'old-02', since)[0]?.thumbprint, first)
 
   await install(device, ahead, agent, { notAfter: daysFrom(190) })

@@ -1,25 +1,29 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import type { Failure } from '../../agent/failure.ts'
-import type { OutgoingMessage, Session } from '../../agent/hub/session.ts'
+import type { Session } from '../../agent/hub/session.ts'
 import { supervise } from '../../agent/hub/supervise.ts'
 import type { LinkState } from '../../agent/hub/supervise.ts'
-import { createBuffer } from '../../agent/telemetry/buffer.ts'
-import { forward } from '../../agent/telemetry/forward.ts'
-import type { Sample } from '../../agent/telemetry/sample.ts'
+import { createForwarder } from '../../agent/telemetry/forward/forward.ts'
+import { buildMessage } from '../../agent/telemetry/message.ts'
+import { openOutbox } from '../../agent/telemetry/outbox/open.ts'
+import { PLAIN_LABEL } from '../../agent/telemetry/sample.ts'
 import { layCable } from '../kit/cable.ts'
 import { createFakeClock } from '../kit/clock.ts'
 import { eventually } from '../kit/device.ts'
+import { makeTemporaryFolder } from '../kit/openssl.ts'
 import { putDirectIdentity, sas } from './sas-device.ts'
 import { startBench } from './session-device.ts'
 import type { Bench } from './session-device.ts'
 
 const MINUTE = 60_000
 
-const messageOf = ({ id: messageId, body }: Sample): OutgoingMessage => ({
-  ...{ messageId, body, contentType: 'application/json', contentEncoding: 'utf-8' },
-})
+const limits = { maxBytes: 1_000_000, maxAgeMs: 86_400_000, batchSamples: 1, batchMs: 1_000 }
+const sample = { stream: 'device', priority: 'telemetry', label: PLAIN_LABEL, body: '{}' } as const
+const facts = { boot: { bootId: 'this' }, compression: 'off' } as const
 
 /**
  * A device on the lane `sas` that sends whatever its buffer holds, under supervision and a clock that stands still until a
@@ -30,10 +34,16 @@ async function startSending(context: TestContext, bench: Bench) {
   const device = bench.deviceWith('edge-1', sas(primaryKey))
   const cable = await layCable(bench.cloud.port)
   const clock = createFakeClock(Date.now())
-  const spool = createBuffer({ maxSamples: 1_000, maxBytes: 1_000_000 })
+  const folder = await makeTemporaryFolder()
+  const failures: Failure[] = []
+  const onFailure = (failure: Failure) => failures.push(failure)
+  const outbox = await openOutbox(join(folder.path, 'outbox.db'), { clock, limits, onFailure })
+  const forwarder = createForwarder({
+    ...{ outbox, clock, random: () => 0, limits: { window: 20, drainPerSecond: 0, drainJitterMs: 0 } },
+    build: (parcel) => buildMessage(parcel, facts, gzipSync),
+  })
   const stop = new AbortController()
   const states: LinkState[] = []
-  const failures: Failure[] = []
   const renewals: Failure[] = []
   const assignment = { assignedHub: `${bench.cloud.hub.host}:${cable.port}`, deviceId: 'edge-1' }
   const work = supervise<typeof assignment, Session>(
@@ -44,7 +54,7 @@ async function startSending(context: TestContext, bench: Bench) {
       saveAssignment: async () => undefined,
       register: () => Promise.reject(new Error('nobody registers here')),
       open: ({ assignedHub: host }, signal) => device.open({ host, clock, random: () => 0 }, signal),
-      onSession: (session, signal) => forward({ spool, send: (sample) => session.send(messageOf(sample)) }, signal),
+      onSession: (session, signal) => forwarder.run((message) => session.send(message), signal),
       onState: (state) => states.push(state),
       onFailed: (failure) => failures.push(failure),
       onRenewed: (failure) => renewals.push(failure),
@@ -57,6 +67,8 @@ async function startSending(context: TestContext, bench: Bench) {
     await work
     await bench.deserted()
     await cable[Symbol.asyncDispose]()
+    await outbox[Symbol.asyncDispose]()
+    await folder[Symbol.asyncDispose]()
     await bench[Symbol.asyncDispose]()
   })
   let made = 0
@@ -65,12 +77,12 @@ async function startSending(context: TestContext, bench: Bench) {
     async make(count: number) {
       for (let one = 0; one < count; one += 1) {
         made += 1
-        await spool.append({ id: `m-${made}`, body: '{}', createdAtMs: clock.now() })
+        await outbox.append([{ ...sample, id: `m-${made}`, createdAtMs: clock.now() }], 'written')
       }
     },
     /** The IDs of all samples so far, in their order. */
     made: () => Array.from({ length: made }, (_, index) => `m-${index + 1}`),
-    delivered: () => eventually(async () => (spool.level().depth === 0 ? true : undefined)),
+    delivered: () => eventually(async () => (outbox.level().depth === 0 ? true : undefined)),
   }
 }
 

@@ -6,9 +6,12 @@ import { runProgram } from '../kit/program.ts'
 import type { Ran } from '../kit/program.ts'
 
 const demo = fileURLToPath(new URL('../../scripts/story/demo.ts', import.meta.url))
+const withSmallDisk = fileURLToPath(new URL('../../scripts/story/with-small-disk', import.meta.url))
 
 function play(...args: readonly string[]): Promise<Ran> {
-  return runProgram([process.execPath, demo], args, { PATH: process.env['PATH'] ?? '' })
+  const beside = args.includes('offline') ? [withSmallDisk] : []
+  const [file = '', ...words] = [...beside, process.execPath, demo]
+  return runProgram([file, ...words], args, { PATH: process.env['PATH'] ?? '' })
 }
 
 /** The object in the last line. */
@@ -40,6 +43,19 @@ describe('the demo', { concurrency: true }, () => {
     assert.ok(Number(seconds) < 60, `${String(seconds)} s`)
   })
 
+  test('the story of a night without the hub: what was accepted is what came, in order', async () => {
+    const ran = await play('--story', 'offline', '--json')
+    const { ok, accepted, received, missing, foreign, outOfOrder, kills, diskFilled, waitingInOutbox } = resultOf(ran)
+    assert.deepEqual(
+      { status: ran.status, ok, accepted, received, missing, foreign, outOfOrder, kills, diskFilled, waitingInOutbox },
+      {
+        ...{ status: 0, ok: true, accepted: 10_000, received: 10_000, missing: 0, foreign: 0, outOfOrder: 0 },
+        ...{ kills: 1, diskFilled: true, waitingInOutbox: 0 },
+      },
+      ran.stdout,
+    )
+  })
+
   test('a command line that is not understood names the stories there are', async () => {
     for (const args of [
       ['--story', 'nobody'],
@@ -49,7 +65,7 @@ describe('the demo', { concurrency: true }, () => {
       const { status, stdout, stderr } = await play(...args)
       assert.equal(status, 2, args.join(' '))
       assert.equal(stdout, '')
-      assert.match(stderr, /^ {2}first .*\n {2}transition /m)
+      assert.match(stderr, /^ {2}first .*\n {2}offline .*\n {2}transition /m)
     }
   })
 })

@@ -98,7 +98,7 @@ test('over a move there and back no sample is lost or overtaken, and each is sta
   const { telemetry } = await unit.agent().status()
   const firsts = firstArrivals(unit)
   assert.equal(firsts.length, telemetry.acknowledged, 'what was acknowledged has arrived')
-  assert.deepEqual(telemetry.dropped, { full: 0, tooLarge: 0, refused: 0 })
+  assert.deepEqual(telemetry.dropped, { full: 0, expired: 0, refused: 0, torn: 0 })
   const created = firsts.map(({ createdAt }) => Date.parse(createdAt))
   assert.deepEqual(
     created,

@@ -1,52 +1,88 @@
 /** A cable between a device and its cloud, which a test can pull or damage. TLS goes through it untouched. */
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { CLOUD_ADDRESS } from './road.ts'
 
 export interface Cable extends AsyncDisposable {
+  /** On 127.0.0.1. */
   readonly port: number
-  /**
-   * `holding`: what the cloud answers waits until the cable is good again. `swallowing`: it is lost, and nobody notices.
-   * `pulled`: cut now, and refused from now on.
-   */
   become(state: CableState): void
+  /** Cuts every connection now; the next one is let through. */
+  cut(): void
+  /** Nobody listens any more: connections are cut, and refused by the kernel. */
+  unplug(): Promise<void>
+  plugIn(): Promise<void>
+  /** Connections that are open now. */
+  open(): number
 }
 
-type CableState = 'good' | 'holding' | 'swallowing' | 'pulled'
+/**
+ * `holding`: what the cloud answers waits until the cable is good again. `swallowing`: it is lost, and nobody notices.
+ * `dead`: whatever either side says is lost, a goodbye too, and nobody notices; new connections hear nothing.
+ * `pulled`: cut now, and refused from now on.
+ */
+export type CableState = 'good' | 'holding' | 'swallowing' | 'dead' | 'pulled'
 
-/** @param port of the cloud, on loopback */
-export async function layCable(port: number): Promise<Cable> {
+/**
+ * @param cloudPort port of the cloud on 127.0.0.1; the cable's own port of 127.0.0.2, when left out: then DPS and every
+ *   hub are at its other end, under the addresses that they give themselves
+ */
+export async function layCable(cloudPort?: number): Promise<Cable> {
   let state: CableState = 'good'
   const sockets = new Set<Socket>()
   const clouds = new Set<Socket>()
+  /** Those through which something was lost: TLS cannot go on in them. */
+  const torn = new WeakSet<Socket>()
+
   const server = createServer((device) => {
     if (state === 'pulled') return device.destroy()
-    const cloud = connect(port, '127.0.0.1')
+    const cloud = cloudPort === undefined ? connect(cable.port, CLOUD_ADDRESS) : connect(cloudPort, '127.0.0.1')
     join(device, cloud)
     join(cloud, device)
     clouds.add(cloud)
     cloud.on('close', () => clouds.delete(cloud))
     if (state === 'holding') cloud.pause()
-    device.on('data', (bytes) => cloud.write(bytes))
-    cloud.on('data', (bytes) => (state === 'swallowing' ? undefined : device.write(bytes)))
+    device.on('data', (bytes) => (isLost(device) ? undefined : cloud.write(bytes)))
+    cloud.on('data', (bytes) => (state === 'swallowing' || isLost(device) ? undefined : device.write(bytes)))
     return undefined
   })
 
-  /** When one end breaks, so does the other. */
+  function isLost(device: Socket): boolean {
+    if (state === 'dead') torn.add(device)
+    return torn.has(device)
+  }
+
+  /** When one end breaks, so does the other, unless the news of it is lost too. */
   function join(one: Socket, other: Socket): void {
     sockets.add(one)
-    one.on('error', () => other.destroy())
+    one.on('error', () => one.destroy())
     one.on('close', () => {
       sockets.delete(one)
-      other.destroy()
+      if (state !== 'dead') other.destroy()
     })
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const cut = () => {
     for (const socket of sockets) socket.destroy()
   }
-  return {
+  const listen = (port: number) =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, '127.0.0.1', () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+  const close = async () => {
+    const closed = new Promise((resolve) => server.close(resolve))
+    cut()
+    await closed
+  }
+
+  await listen(0)
+  const cable: Cable = {
     port: (server.address() as AddressInfo).port,
+    cut,
     become(next) {
       state = next
       if (next === 'pulled') cut()
@@ -55,9 +91,10 @@ export async function layCable(port: number): Promise<Cable> {
         else cloud.resume()
       }
     },
-    async [Symbol.asyncDispose]() {
-      cut()
-      await new Promise((resolve) => server.close(resolve))
-    },
+    unplug: close,
+    plugIn: () => listen(cable.port),
+    open: () => clouds.size,
+    [Symbol.asyncDispose]: close,
   }
+  return cable
 }

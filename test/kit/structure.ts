@@ -3,8 +3,9 @@
 /** Folder of agent/ (or a file at its top) → what it may import at run time. `*` is everything below agent/. */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   'failure.ts': ['failure-table.ts'],
-  'failure-table.ts': ['auth-failures.ts'],
+  'failure-table.ts': ['auth-failures.ts', 'telemetry-failures.ts'],
   'auth-failures.ts': ['failure-table.ts'],
+  'telemetry-failures.ts': ['failure-table.ts'],
   'version.ts': [],
   system: ['failure.ts'],
   config: ['failure.ts', 'system'],
@@ -26,6 +27,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'loaded.ts': ['*'],
   'auth.ts': ['*'],
   'clock-watch.ts': ['*'],
+  'flow.ts': ['*'],
   'certificate.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
@@ -44,8 +46,8 @@ const typeArrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Modules that decide and do nothing else: no file, no socket, no clock, no chance. */
 export const pureModules: readonly RegExp[] = [
-  /^(failure|failure-table|auth-failures)\.ts$/,
-  /^config\/(schema(-auth)?|instant|methods|rules(-auth|-methods)?)\.ts$/,
+  /^(failure|failure-table|auth-failures|telemetry-failures)\.ts$/,
+  /^config\/(schema(-auth|-telemetry)?|instant|methods|command-source|rules(-auth|-methods|-telemetry)?)\.ts$/,
   /^pki\/chain\.ts$/,
   /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,
   /^credential\/(recover|due|candidate|setback|outcome|turn|proof|order|memory|credential-ref)\.ts$/,
@@ -54,8 +56,9 @@ export const pureModules: readonly RegExp[] = [
   /^hub\/(supervise-policy|twin-document)\.ts$/,
   /^twin\//,
   /^methods\//,
-  /^telemetry\/sample\.ts$/,
-  /^health\/(warnings|warning-table|auth-findings)\.ts$/,
+  /^telemetry\/(sample|device-message|message|batch|creation|sources\/command-output|forward\/(order|pace|poison))\.ts$/,
+  /^telemetry\/intake\/(request|sample-of|said|cut|instant|quota)\.ts$/,
+  /^health\/(warnings|warning-table|(auth|telemetry)-findings)\.ts$/,
   /^system\/(backoff|redact|json|inbox)\.ts$/,
   /^time\/(trust|measure-plan|server-chain)\.ts$/,
 ]

@@ -8,13 +8,22 @@ import type { JsonObject } from '../../agent/system/json.ts'
 import { createLog } from '../../agent/system/log.ts'
 import { createNotify } from '../../agent/system/notify.ts'
 import { createBell } from '../../agent/telemetry/bell.ts'
-import { createBuffer } from '../../agent/telemetry/buffer.ts'
+import type { Forwarder } from '../../agent/telemetry/forward/port.ts'
 import { createSchedule } from '../../agent/telemetry/schedule.ts'
 import { createFakeClock } from '../kit/clock.ts'
 import { eventually } from '../kit/device.ts'
+import { emptyLevel, outboxAt } from '../kit/outbox-level.ts'
 import { configOf, loadText } from './config/folder.ts'
 
 const config = configOf(await loadText(''))
+
+/** Nothing is sent while nothing waits. */
+const idleForwarder: Forwarder = {
+  run: (_send, signal) =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })),
+  sendBeside: () => undefined,
+  facts: () => ({ inFlight: 0, window: 4, samplesPerSecond: 0, backlog: 0 }),
+}
 
 /** A session of which each report waits until the test lets the hub take it. */
 function attended() {
@@ -38,12 +47,13 @@ function attended() {
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
   const over = new AbortController()
-  const spool = createBuffer({ maxSamples: 1, maxBytes: 1 })
+  const outbox = outboxAt(() => emptyLevel)
   const schedule = createSchedule({ clock, intervalMs: 1, take: () => Promise.resolve(), onFailure: () => undefined })
   const parts = {
     ...{ config, clock, log, news, facts, schedule, random: () => 0.5 },
     notify: createNotify({ environment: {}, clock, log }),
-    surroundings: { config, spool, intervalMs: () => 60_000 },
+    forwarder: idleForwarder,
+    surroundings: { config, outbox, intervalMs: () => 60_000 },
     methods: () => Promise.reject(new Error('nobody calls')),
     onTwinRead: () => undefined,
     onAcknowledged: () => undefined,

@@ -8,7 +8,8 @@ import type { X509Credential } from '../../agent/credential/x509-credential.ts'
 import { createFacts, judgeHealth, reportOf, statusOf } from '../../agent/facts.ts'
 import type { Facts } from '../../agent/facts.ts'
 import { Failure } from '../../agent/failure.ts'
-import { createBuffer } from '../../agent/telemetry/buffer.ts'
+import type { OutboxLevel } from '../../agent/telemetry/outbox/port.ts'
+import { emptyLevel, outboxAt } from '../kit/outbox-level.ts'
 import { configOf, loadText } from './config/folder.ts'
 
 const NOW_MS = Date.UTC(2026, 5, 1, 12)
@@ -16,9 +17,8 @@ const DAY_MS = 86_400_000
 
 const config = configOf(await loadText(''))
 
-function surroundings() {
-  const spool = createBuffer({ maxSamples: 2, maxBytes: 1000 })
-  return { config, spool, intervalMs: () => 30_000 }
+function surroundings(level: () => OutboxLevel = () => emptyLevel) {
+  return { config, outbox: outboxAt(level), intervalMs: () => 30_000 }
 }
 
 const certificate = {
@@ -140,10 +140,14 @@ test('while the next certificate is awaited the one in use stays in the report',
   assert.ok(judgeHealth(facts, surroundings(), NOW_MS).raised.some(({ code }) => code === 'AWAITING_CERTIFICATE'))
 })
 
-test('what the buffer gave up is counted in status and report, and warned of', async () => {
-  const around = surroundings()
-  for (const id of ['a', 'b', 'c']) await around.spool.append({ id, createdAtMs: NOW_MS, body: '{}' })
-  const facts = { ...connected(), lastDroppedAtMs: NOW_MS }
+const oneDropped: OutboxLevel = {
+  ...{ ...emptyLevel, depth: 2, bytes: 4, oldestAtMs: NOW_MS - 60_000 },
+  dropped: { full: 1, expired: 0, refused: 0, torn: 0 },
+}
+
+test('what the outbox gives up is counted in status and report, and warned of', () => {
+  const around = surroundings(() => oneDropped)
+  const facts = { ...connected(), lastDroppedMs: { full: NOW_MS } }
   const { telemetry } = statusOf(facts, around, NOW_MS)
   assert.deepEqual([telemetry.buffered, telemetry.dropped['full']], [2, 1])
   judgeHealth(facts, around, NOW_MS)
@@ -151,11 +155,54 @@ test('what the buffer gave up is counted in status and report, and warned of', a
     outbox: unknown
     warnings: readonly { code: string }[]
   }
-  assert.deepEqual(outbox, { depth: 2, bytes: 4, dropped: 1 })
+  assert.deepEqual(outbox, {
+    ...{ depth: 2, bytes: 4, oldest: '2026-06-01T11:59:00.000Z', dropped: 1, place: 'disk' },
+    droppedBy: oneDropped.dropped,
+  })
   assert.deepEqual(
     warnings.map(({ code }) => code),
     ['TELEMETRY_DROPPED'],
   )
+  assert.match(facts.warnings[0]?.text ?? '', /^1 sample given up \(full 1\)/)
+})
+
+test('what had been given up before the start is counted and not warned of', () => {
+  const facts = connected()
+  judgeHealth(
+    facts,
+    surroundings(() => oneDropped),
+    NOW_MS,
+  )
+  assert.deepEqual(facts.warnings, [])
+})
+
+test('damage that was seen while it was mended is warned of afterwards', () => {
+  const facts = connected()
+  let level: OutboxLevel = { ...emptyLevel, place: 'mending' }
+  const around = surroundings(() => level)
+  judgeHealth(facts, around, NOW_MS)
+  level = emptyLevel
+  const { warnings } = judgeHealth(facts, around, NOW_MS + 60_000)
+  assert.deepEqual(
+    warnings.map(({ code, sinceMs }) => [code, sinceMs]),
+    [['OUTBOX_TORN', NOW_MS]],
+  )
+})
+
+test('a program that fails is warned of, and stands in the status with how the sending goes and what came by the socket', () => {
+  const failure = new Failure('SOURCE_FAILED', 'it printed no JSON')
+  const source = { name: 'weather', runs: 9, failures: 3, failedInARow: 3, lastFailure: failure }
+  const forwarding = { inFlight: 1, window: 20, samplesPerSecond: 2, backlog: 0 }
+  const socket = { accepted: 4, refused: { TELEMETRY_QUOTA: 1 } }
+  const facts = { ...connected(), sources: () => [source], forwarding: () => forwarding, intake: () => socket }
+  judgeHealth(facts, surroundings(), NOW_MS)
+  assert.deepEqual(
+    facts.warnings.map(({ code }) => code),
+    ['SOURCE_FAILING'],
+  )
+  const { telemetry } = statusOf(facts, surroundings(), NOW_MS)
+  assert.deepEqual([telemetry.forwarding, telemetry.socket], [forwarding, socket])
+  assert.equal(telemetry.sources?.[0]?.lastFailure?.message, 'it printed no JSON')
 })
 
 test('a refused wish is named in the warning, a followed one is not', () => {

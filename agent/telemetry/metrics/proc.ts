@@ -1,3 +1,4 @@
+import { present } from './reading.ts'
 import { readDecimal } from './tree.ts'
 
 export interface Load {
@@ -9,6 +10,8 @@ export interface Load {
 export interface Memory {
   readonly memoryTotalBytes?: number
   readonly memoryAvailableBytes?: number
+  readonly swapTotalBytes?: number
+  readonly swapUsedBytes?: number
 }
 
 /** Reads /proc/loadavg: runnable and uninterruptible tasks, averaged over 1, 5 and 15 minutes. */
@@ -18,18 +21,24 @@ export function parseLoad(text: string | undefined): Load | undefined {
   return { load1, load5, load15 }
 }
 
-/** Reads MemTotal and MemAvailable of /proc/meminfo, which are in KiB in spite of their `kB`. */
+/**
+ * Reads /proc/meminfo, whose numbers are in KiB in spite of their `kB` (proc_meminfo(5)). A machine without swap has
+ * a SwapTotal of 0: it says nothing of swap.
+ */
 export function parseMemory(text: string | undefined): Memory {
   const bytesOf = (name: string) => {
     const kib = new RegExp(`^${name}:\\s+(\\d{1,12}) kB$`, 'm').exec(text ?? '')?.[1]
     return kib === undefined ? undefined : Number(kib) * 1024
   }
-  const memoryTotalBytes = bytesOf('MemTotal')
-  const memoryAvailableBytes = bytesOf('MemAvailable')
-  return {
-    ...(memoryTotalBytes !== undefined && { memoryTotalBytes }),
-    ...(memoryAvailableBytes !== undefined && { memoryAvailableBytes }),
-  }
+  const total = bytesOf('SwapTotal')
+  const free = bytesOf('SwapFree')
+  const swap = total !== undefined && total > 0 && free !== undefined && free <= total
+  return present({
+    memoryTotalBytes: bytesOf('MemTotal'),
+    memoryAvailableBytes: bytesOf('MemAvailable'),
+    swapTotalBytes: swap ? total : undefined,
+    swapUsedBytes: swap ? total - free : undefined,
+  })
 }
 
 /** Reads the first field of /proc/uptime as whole seconds since boot. */

@@ -7,6 +7,8 @@ import { errorCode } from '../../system/files.ts'
 export interface Tree {
   /** The text of a small file, without the white space around it; undefined when it is missing, empty or unreadable. */
   read(path: string): Promise<string | undefined>
+  /** The same as bytes, none of them taken away. */
+  bytes(path: string): Promise<Buffer | undefined>
   /** The names in a folder, in the order of the numbers they hold; none when there is no such folder. */
   list(folder: string): Promise<readonly string[]>
 }
@@ -14,10 +16,14 @@ export interface Tree {
 /** Largest part of a file that is read: /proc/stat of a machine of hundreds of cores is the longest. */
 const MAX_FILE_BYTES = 64 * 1024
 
+/** Most files are a few bytes long; a page is all that an attribute of sysfs can have. */
+const FIRST_BYTES = 4096
+
 /** @param root `/` on a device, a recorded tree in a test */
 export function createTree(root = '/'): Tree {
   return {
-    read: (path) => orAbsent(async () => (await readStart(join(root, path))).trim() || undefined),
+    read: (path) => orAbsent(async () => (await readStart(join(root, path))).toString('utf8').trim() || undefined),
+    bytes: (path) => orAbsent(() => readStart(join(root, path))),
     async list(folder) {
       const names = await orAbsent(() => readdir(join(root, folder)))
       return (names ?? []).toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))
@@ -36,16 +42,16 @@ export function readDecimal(text: string | undefined): number | undefined {
 }
 
 /** O_NONBLOCK keeps a pipe or a device node that stands in a file's place from holding the reader. */
-async function readStart(path: string): Promise<string> {
+async function readStart(path: string): Promise<Buffer> {
   await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  const buffer = Buffer.alloc(MAX_FILE_BYTES)
+  let buffer = Buffer.allocUnsafe(FIRST_BYTES)
   let length = 0
-  while (length < buffer.length) {
+  for (;;) {
     const { bytesRead } = await file.read(buffer, length, buffer.length - length, null)
-    if (bytesRead === 0) break
     length += bytesRead
+    if (bytesRead === 0 || length === MAX_FILE_BYTES) return buffer.subarray(0, length)
+    if (length === buffer.length) buffer = Buffer.concat([buffer], Math.min(buffer.length * 4, MAX_FILE_BYTES))
   }
-  return buffer.toString('utf8', 0, length)
 }
 
 /** A driver answers EAGAIN, EIO or ETIMEDOUT when its chip does not: for a metric that is absence. */

@@ -1,14 +1,18 @@
 /**
- * Sends as fast as the agent's own path does: its session with the hub, and for several on their way its buffer and its
+ * Sends as fast as the agent's own path does: its session with the hub, and for several on their way its outbox and its
  * forwarding. Bundled and launched exactly as the agent is; prints counts as one JSON line.
  */
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { openSession } from '../../../agent/hub/session.ts'
 import type { Session } from '../../../agent/hub/session.ts'
 import { systemClock } from '../../../agent/system/clock.ts'
-import { createBuffer } from '../../../agent/telemetry/buffer.ts'
-import { forward } from '../../../agent/telemetry/forward.ts'
+import { createForwarder } from '../../../agent/telemetry/forward/forward.ts'
+import { buildMessage } from '../../../agent/telemetry/message.ts'
+import { openOutbox } from '../../../agent/telemetry/outbox/open.ts'
+import { PLAIN_LABEL } from '../../../agent/telemetry/sample.ts'
 import type { Sample } from '../../../agent/telemetry/sample.ts'
 
 interface Count {
@@ -33,8 +37,8 @@ async function main(): Promise<void> {
   })
   const ways = {
     oneAtATime: (sendingSeconds: number) => sendOneByOne(session, sendingSeconds),
-    twentyOnTheirWay: (sendingSeconds: number) => sendThroughBuffer(session, 20, sendingSeconds),
-    hundredOnTheirWay: (sendingSeconds: number) => sendThroughBuffer(session, 100, sendingSeconds),
+    twentyOnTheirWay: (sendingSeconds: number) => sendThroughOutbox(session, 20, sendingSeconds),
+    hundredOnTheirWay: (sendingSeconds: number) => sendThroughOutbox(session, 100, sendingSeconds),
   }
   const counts: Record<string, Count> = {}
   for (const [name, send] of Object.entries(ways)) {
@@ -55,38 +59,47 @@ async function sendOneByOne(session: Session, sendingSeconds: number): Promise<C
   return clock.count(messages)
 }
 
-/** The buffer always holds twice what may be on its way, so that it never runs dry and never fills. */
-async function sendThroughBuffer(session: Session, window: number, sendingSeconds: number): Promise<Count> {
-  await using spool = createBuffer({ maxSamples: 4 * window, maxBytes: 1024 * 1024 })
-  for (let made = 0; made < 2 * window; made += 1) await spool.append(newSample())
+/** The outbox always holds twice what may be on its way, so that it never runs dry. */
+async function sendThroughOutbox(session: Session, window: number, sendingSeconds: number): Promise<Count> {
+  const limits = { maxBytes: 2 ** 30, maxAgeMs: 2 ** 40, batchSamples: 1, batchMs: 1000 }
+  await using outbox = await openOutbox(join(need('FOLDER'), `sending-${randomUUID()}.db`), {
+    ...{ clock: systemClock, limits, onFailure: (failure) => fail(failure.message) },
+  })
+  await outbox.append(Array.from({ length: 2 * window }, newSample), 'written')
   const over = new AbortController()
   const clock = startCount()
   let messages = 0
   const onAcknowledged = () => {
     messages += 1
     if (clock.seconds() >= sendingSeconds) over.abort()
-    else spool.append(newSample()).catch((error: unknown) => over.abort(error))
+    else outbox.append([newSample()], 'written').catch((error: unknown) => over.abort(error))
   }
-  const send = (sample: Sample) => sendSample(session, sample)
-  await forward({ spool, send, window, onAcknowledged }, over.signal).catch((error: unknown) => {
-    if (error !== over.signal.reason || !(error instanceof DOMException)) throw error
+  const forwarder = createForwarder({
+    ...{ outbox, clock: systemClock, random: Math.random, onAcknowledged },
+    limits: { window, drainPerSecond: 0, drainJitterMs: 0 },
+    build: (parcel) => buildMessage(parcel, { boot: { bootId: '' }, compression: 'off' }, gzipSync),
   })
+  await forwarder
+    .run((message) => session.send(message), over.signal)
+    .catch((error: unknown) => {
+      if (error !== over.signal.reason || !(error instanceof DOMException)) throw error
+    })
   return clock.count(messages)
 }
 
 function sendSample(session: Session, { id, createdAtMs }: Sample): Promise<void> {
   const creationTimeMs = createdAtMs
   return session.send({
-    body,
-    messageId: id,
-    creationTimeMs,
-    contentType: 'application/json',
-    contentEncoding: 'utf-8',
+    ...{ body, messageId: id, creationTimeMs, properties: {} },
+    ...{ contentType: 'application/json', contentEncoding: 'utf-8' },
   })
 }
 
 function newSample(): Sample {
-  return { id: randomUUID(), body, createdAtMs: systemClock.now() }
+  return {
+    ...({ id: randomUUID(), stream: 'local', priority: 'telemetry', label: PLAIN_LABEL } as const),
+    ...{ body, createdAtMs: systemClock.now() },
+  }
 }
 
 function startCount() {

@@ -57,7 +57,7 @@ export function createHub(options: HubOptions): LocalHub {
   const methods = createMethods(clock)
   const desired = createDesiredChannel(faults)
   const rows: readonly TopicRow[] = [
-    createTelemetry({ host, faults, recorder, now, generationId }),
+    createTelemetry({ host, faults, recorder, clock, generationId }),
     deviceBound,
     methods,
     createTwinChannel({
@@ -146,7 +146,10 @@ export function createHub(options: HubOptions): LocalHub {
       const session = byLink.get(link)
       if (session !== undefined) rowFor(message.topic, link.hello.clientId)?.receive?.(session, message)
     },
-    acknowledgementDelayMs: () => faults.get('pubackDelayMs'),
+    acknowledgementDelayMs(link, message) {
+      const shapedMs = rowFor(message.topic, link.hello.clientId)?.delayMs?.(message) ?? 0
+      return Math.max(shapedMs, faults.get('pubackDelayMs'))
+    },
     closed(link, willDue) {
       const session = byLink.get(link)
       if (session === undefined) return

@@ -21,6 +21,8 @@ export interface TopicRow {
   takes?(topic: string, deviceId: string): boolean
   /** Why the connection closes instead of the PUBACK. */
   rejects?(session: DeviceSession, message: Incoming): string | undefined
+  /** Milliseconds by which the PUBACK is held back; asked once, after `rejects`. */
+  delayMs?(message: Incoming): number
   /** After the PUBACK. */
   receive?(session: DeviceSession, message: Incoming): void
   /** After CONNACK and after each SUBACK: whatever waits may go out. */

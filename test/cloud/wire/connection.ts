@@ -35,6 +35,8 @@ export function createConnection(visit: Visit, house: House): Connection {
   let heardAtMs = house.monotonicMs()
   let overAtMs = 0
   let heldAcknowledgements = 0
+  /** Settles with the last acknowledgement that is held back. */
+  let lastHeld: Promise<unknown> = Promise.resolve()
 
   /** Ends everything once; `willDue` unless the client said DISCONNECT. */
   const end = (reason: string, willDue: boolean) => {
@@ -73,7 +75,7 @@ export function createConnection(visit: Visit, house: House): Connection {
       const silentMs = house.monotonicMs() - heardAtMs
       if (phase.at === 'over') {
         if (house.monotonicMs() - overAtMs > DRAIN_MS) stream.destroy()
-      } else if (phase.at === 'open') {
+      } else if (phase.at === 'open' && !stream.isPaused()) {
         const limitMs = silenceLimitMs(phase.hello.keepaliveSeconds)
         if (silentMs > limitMs) end(`nothing heard for 1.5 times the keep-alive, ${limitMs} ms`, true)
       } else if (phase.at === 'greeting' && silentMs > GREETING_MS) {
@@ -148,16 +150,19 @@ export function createConnection(visit: Visit, house: House): Connection {
     const message: Incoming = { ...packet, qos: packet.qos === 1 ? 1 : 0 }
     const problem = endpoint.rejects?.(open.link, message)
     if (problem !== undefined) return end(problem, true)
-    const delayMs = packet.qos === 1 ? endpoint.acknowledgementDelayMs(open.link) : 0
-    if (delayMs <= 0) return acknowledge(open, packet.id, message)
-    acknowledgeLate(open, packet.id, message, delayMs).catch(failed)
+    const delayMs = packet.qos === 1 ? endpoint.acknowledgementDelayMs(open.link, message) : 0
+    if (delayMs <= 0 && heldAcknowledgements === 0) return acknowledge(open, packet.id, message)
+    // Section 4.6: acknowledgements go out in the order of what they acknowledge.
+    lastHeld = acknowledgeLate(open, packet.id, message, Promise.all([lastHeld, house.wait(delayMs)]))
+    lastHeld.catch(failed)
   }
 
-  const acknowledgeLate = async (open: OpenPhase, id: number, message: Incoming, delayMs: number) => {
+  const acknowledgeLate = async (open: OpenPhase, id: number, message: Incoming, due: Promise<unknown>) => {
     heldAcknowledgements += 1
-    await house.wait(delayMs)
+    await due
     heldAcknowledgements -= 1
     acknowledge(open, id, message)
+    if (stream.isPaused()) heardAtMs = house.monotonicMs()
     stream.resume()
     work()
   }

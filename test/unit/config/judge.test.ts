@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { object, optional, pipe, regex, string } from 'valibot'
 import { judge } from '../../../agent/config/judge.ts'
 import { formatProblems } from '../../../agent/config/problems.ts'
-import { setting, table } from '../../../agent/config/setting.ts'
+import { describeKeys, setting, table } from '../../../agent/config/setting.ts'
 import { showValue, veil } from '../../../agent/config/show.ts'
 
 const schema = object({
@@ -15,7 +15,7 @@ const schema = object({
 
 test('a secret that is wrong is named without its value', () => {
   const findings = new Map([['sas.key', { value: 'TopSecret1', origin: 'environment SAS_KEY' }]])
-  const judged = judge(schema, findings)
+  const judged = judge(schema, describeKeys(schema), findings)
   assert.ok(!judged.ok)
   assert.deepEqual(
     judged.problems.map(({ key, value, origin }) => ({ key, value, origin })),
@@ -27,9 +27,37 @@ test('a secret that is wrong is named without its value', () => {
   assert.equal(veil({}, 'plain'), 'plain')
 })
 
+const programs: readonly (readonly [value: unknown, shown: unknown])[] = [
+  [
+    ['/usr/bin/curl', '-H', 'TopSecret1'],
+    ['/usr/bin/curl', '…'],
+  ],
+  [['/usr/bin/true'], ['/usr/bin/true']],
+  ['/usr/bin/curl -H TopSecret1', '/usr/bin/curl…'],
+  [
+    ['curl TopSecret1', 'x'],
+    ['curl…', '…'],
+  ],
+  [
+    ['TOKEN=TopSecret1', '/bin/x'],
+    ['TOKEN…', '…'],
+  ],
+  [[['/bin/sh', 'TopSecret1']], [['/bin/sh', '…']]],
+  [[{ secret: 'TopSecret1' }], ['…']],
+  [[], []],
+  [7, 7],
+  [undefined, undefined],
+]
+
+for (const [value, shown] of programs) {
+  test(`of a command line only the program is shown: ${JSON.stringify(value)}`, () => {
+    assert.deepEqual(veil({ commandLine: true }, value), shown)
+  })
+}
+
 test('a rule over several keys sees defaults and sound values only', () => {
   const seen: unknown[] = []
-  judge(schema, new Map([['sas.key', { value: 7, origin: 'f' }]]), [
+  judge(schema, describeKeys(schema), new Map([['sas.key', { value: 7, origin: 'f' }]]), [
     (values) => {
       seen.push([...values])
       return []

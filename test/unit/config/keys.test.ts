@@ -29,6 +29,11 @@ const meant: readonly (readonly [written: string, key: string])[] = [
   ['TELEMETRY_INTERVAL', 'telemetry.intervalSeconds'],
   ['telemetry.interval', 'telemetry.intervalSeconds'],
   ['telemetry.interval_seconds', 'telemetry.intervalSeconds'],
+  ['telemetry.bufferSamples', 'telemetry.outbox.maxMegabytes'],
+  ['telemetry.outbox.max_days', 'telemetry.outbox.maxDays'],
+  ['telemetry.drain.rate', 'telemetry.drain.messagesPerSecond'],
+  ['telemetry.socket.rate', 'telemetry.socket.samplesPerSecond'],
+  ['outbox.maxMegabytes', 'telemetry.outbox.maxMegabytes'],
   ['hub.keepalive', 'hub.keepAliveSeconds'],
   ['logLevel', 'log.level'],
   ['log.levle', 'log.level'],
@@ -60,8 +65,15 @@ for (const [written, key] of meant) {
   })
 }
 
-test('nothing is suggested for what resembles no key', () => {
-  for (const written of ['proxy.url', 'x', '__proto__', 'a'.repeat(100_000)]) {
+test('nothing is suggested for what resembles no key, however long the name of its table', () => {
+  for (const written of [
+    'proxy.url',
+    'x',
+    'auth.fallback.zzzz',
+    'telemetry.socket.zzzzzz',
+    '__proto__',
+    'a'.repeat(100_000),
+  ]) {
     assert.equal(suggestKey(written, keys), undefined, written.slice(0, 30))
   }
 })
@@ -122,6 +134,11 @@ for (const [name, text, expected] of misplaced) {
     assert.equal(Object.hasOwn(Object.prototype, 'polluted'), false)
   })
 }
+
+test('a required key that has a table in its place is one problem: it is not missing', async () => {
+  const problem = onlyProblem(await loadText('[dps.idScope]\nx = 1\n', { DEVICE_ID: 'press-07' }))
+  assert.match(problem.problem, /^A table stands/)
+})
 
 test('a file full of unknown keys gives a bounded list and the count of the rest', async () => {
   const text = Array.from({ length: 60_000 }, (_, index) => `k${index} = 1`).join('\n')

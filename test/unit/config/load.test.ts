@@ -4,7 +4,7 @@ import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadConfig } from '../../../agent/config/load.ts'
-import { providedPair } from '../../../agent/config/paths.ts'
+import { likelyControlSocket, likelyTelemetrySocket, providedPair } from '../../../agent/config/paths.ts'
 import { configOf, enough, loadText, makeConfigFolder, onlyProblem, problemsOf } from './folder.ts'
 
 const minimum = '[device]\nregistrationId = "from-file"\n[dps]\nidScope = "0neFILE"\n'
@@ -34,7 +34,18 @@ test('the two required variables alone are a whole configuration, with the docum
       },
     },
     issuer: { kind: 'folder', folder: '/var/lib/iot-device-agent' },
-    telemetry: { intervalSeconds: 60, bufferSamples: 10_000 },
+    telemetry: {
+      intervalSeconds: 60,
+      device: true,
+      durability: 'written',
+      batchSamples: 1,
+      batchSeconds: 5,
+      compression: 'off',
+      outbox: { maxMegabytes: 256, maxDays: 30 },
+      drain: { messagesPerSecond: 50, jitterSeconds: 30 },
+      socket: { enabled: true, samplesPerSecond: 1000 },
+      command: [],
+    },
     hub: { keepAliveSeconds: 45 },
     clock: { syncWaitSeconds: 300, skewSource: 'global.azure-devices-provisioning.net:443' },
     methods: {
@@ -51,7 +62,9 @@ test('the two required variables alone are a whole configuration, with the docum
       sasAssignmentFile: '/var/lib/iot-device-agent/assignment-sas.json',
       auditFile: '/var/lib/iot-device-agent/audit.ndjson',
       clockFile: '/var/lib/iot-device-agent/clock',
+      outboxFile: '/var/lib/iot-device-agent/outbox.db',
       controlSocket: '/run/iot-device-agent/control.sock',
+      telemetrySocket: '/run/iot-device-agent/telemetry.sock',
     },
   })
 })
@@ -80,26 +93,37 @@ test('every variable of the Python client and of the agent reaches its key', asy
   assert.equal(config.auth.sas.keyFile, 'credential:sas')
   assert.equal(config.tls.caFile, '/c/ca.pem')
   assert.equal(config.paths.stateDir, '/home/u/state')
+  assert.equal(config.paths.outboxFile, '/home/u/state/outbox.db')
   assert.equal(config.paths.controlSocket, '/home/u/run/control.sock')
+  assert.equal(config.paths.telemetrySocket, '/home/u/run/telemetry.sock')
   assert.equal(loaded.ok && loaded.origins['telemetry.intervalSeconds'], 'environment TELEMETRY_INTERVAL')
+})
+
+test('without a configuration the sockets are looked for in the folder that the variable names, else in the usual one', () => {
+  const environment = { IOT_AGENT_RUNTIME_DIR: '/home/u/run' }
+  assert.equal(likelyControlSocket(environment), '/home/u/run/control.sock')
+  assert.equal(likelyTelemetrySocket(environment), '/home/u/run/telemetry.sock')
+  assert.equal(likelyControlSocket({ IOT_AGENT_RUNTIME_DIR: '' }), '/run/iot-device-agent/control.sock')
+  assert.equal(likelyTelemetrySocket({}), '/run/iot-device-agent/telemetry.sock')
 })
 
 test('a later place wins key by key: defaults, config.toml, config.d in name order, environment', async () => {
   await using folder = await makeConfigFolder({
-    'config.toml': `${minimum}[telemetry]\nintervalSeconds = 10\nbufferSamples = 10\n[hub]\nkeepAliveSeconds = 31\n`,
+    'config.toml': `${minimum}[telemetry]\nintervalSeconds = 10\nbatchSamples = 10\n[hub]\nkeepAliveSeconds = 31\n`,
     'config.d/20-b.toml': '[telemetry]\nintervalSeconds = 30\n[log]\nlevel = "warn"\n',
-    'config.d/10-a.toml': '[telemetry]\nintervalSeconds = 20\nbufferSamples = 20\n',
+    'config.d/10-a.toml': '[telemetry]\nintervalSeconds = 20\nbatchSamples = 20\n',
     'config.d/30-ignored.conf': 'this is not TOML',
     'config.d/.40-hidden.toml': 'neither is this',
   })
   const loaded = loadConfig({ environment: { IOT_AGENT_LOG_LEVEL: 'error', DPS_HOST: '' }, folder: folder.path })
   const config = configOf(loaded)
-  assert.deepEqual(config.telemetry, { intervalSeconds: 30, bufferSamples: 20 })
+  assert.equal(config.telemetry.intervalSeconds, 30)
+  assert.equal(config.telemetry.batchSamples, 20)
   assert.equal(config.hub.keepAliveSeconds, 31)
   assert.equal(config.log.level, 'error')
   assert.equal(config.dps.host, 'global.azure-devices-provisioning.net')
   assert.ok(loaded.ok)
-  assert.equal(loaded.origins['telemetry.bufferSamples'], join(folder.path, 'config.d/10-a.toml'))
+  assert.equal(loaded.origins['telemetry.batchSamples'], join(folder.path, 'config.d/10-a.toml'))
   assert.equal(loaded.origins['log.level'], 'environment IOT_AGENT_LOG_LEVEL')
   assert.equal(loaded.origins['dps.host'], 'default')
   assert.equal(loaded.origins['tls.caFile'], undefined)

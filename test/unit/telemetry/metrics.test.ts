@@ -1,88 +1,26 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdir, open, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { open, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { cpuPercent, parseCpuTimes } from '../../../agent/telemetry/metrics/cpu.ts'
 import { parseLoad, parseMemory, parseUptimeSeconds } from '../../../agent/telemetry/metrics/proc.ts'
 import { createMetricsReader } from '../../../agent/telemetry/metrics/read.ts'
-import type { Metrics } from '../../../agent/telemetry/sample.ts'
+import { createTree } from '../../../agent/telemetry/metrics/tree.ts'
+import type { Tree } from '../../../agent/telemetry/metrics/tree.ts'
 import { createFakeClock } from '../../kit/clock.ts'
+import { measure, measureFiles, plant } from '../../kit/kernel-files.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
-
-const fixtures = new URL('../../fixtures/', import.meta.url).pathname
-
-/** What a device with these kernel files measures. */
-function measure(root: string, stateFolder = '/'): Promise<Metrics> {
-  return createMetricsReader({ root, stateFolder, clock: createFakeClock() })()
-}
-
-/** Writes kernel files below a folder. */
-async function plant(root: string, files: Readonly<Record<string, string>>): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(root, path)), { recursive: true })
-    await writeFile(join(root, path), content)
-  }
-}
-
-/** The temperatures of a device with these kernel files. */
-async function sensorsOf(files: Readonly<Record<string, string>>): Promise<Metrics> {
-  await using root = await makeTemporaryFolder()
-  await plant(root.path, files)
-  return await measure(root.path, join(root.path, 'none'))
-}
-
-test('a Raspberry Pi with a BME280 reports air, chip, memory, load and uptime', async () => {
-  const { diskTotalBytes, diskFreeBytes, ...metrics } = await measure(join(fixtures, 'raspberry-pi-4'))
-  assert.deepEqual(metrics, {
-    temperature: 22.53,
-    humidity: 45.123,
-    load1: 0.42,
-    load5: 0.31,
-    load15: 0.18,
-    memoryTotalBytes: 3_884_380 * 1024,
-    memoryAvailableBytes: 3_311_016 * 1024,
-    uptimeSeconds: 6178,
-    temperatures: { 'bme280/temp': 22.53, 'cpu-thermal': 48.312 },
-  })
-  assert.ok(diskTotalBytes !== undefined && diskFreeBytes !== undefined && diskFreeBytes <= diskTotalBytes)
-})
-
-test('a server reports its package, shows a thermal zone once, and leaves out a zone that is off and a failed input', async () => {
-  const metrics = await measure(join(fixtures, 'x86-server'))
-  assert.equal(metrics.temperature, 46)
-  assert.equal('humidity' in metrics, false)
-  assert.deepEqual(metrics.temperatures, {
-    acpitz: 27.8,
-    x86_pkg_temp: 46,
-    'coretemp/Package id 0': 46,
-    'coretemp/Core 0': 44,
-    'coretemp/Core 1': 45,
-    'nvme/Composite': 37.85,
-    'nct6798/SYSTIN': 31,
-  })
-})
-
-test('a container has no sensors, and says nothing of them', async () => {
-  const metrics = await measure(join(fixtures, 'container'))
-  assert.deepEqual(
-    Object.keys(metrics).toSorted(),
-    [
-      ...['diskFreeBytes', 'diskTotalBytes', 'load1', 'load15', 'load5'],
-      ...['memoryAvailableBytes', 'memoryTotalBytes', 'uptimeSeconds'],
-    ].toSorted(),
-  )
-})
 
 test('a machine without any of the files has no metrics at all', async () => {
   await using root = await makeTemporaryFolder()
-  assert.deepEqual(await measure(root.path, join(root.path, 'none')), {})
+  assert.deepEqual(await measure(root.path), {})
 })
 
 test('the CPU percentage is over the time between two readings, and the first has none', async () => {
   await using root = await makeTemporaryFolder()
-  const read = createMetricsReader({ root: root.path, stateFolder: '/', clock: createFakeClock() })
+  const read = createMetricsReader({ tree: createTree(root.path), stateFolder: '/', clock: createFakeClock() })
   await plant(root.path, { 'proc/stat': 'cpu  100 0 100 1000 0 0 0 0 0 0\n' })
   assert.equal('cpuPercent' in (await read()), false)
   // 25 of 100 ticks were work.
@@ -123,7 +61,7 @@ const badTemperatures = ['', 'garbage', '-1000000', '-274000', '250000', '48.3',
 
 for (const bad of badTemperatures) {
   test(`a thermometer that says ${JSON.stringify(bad)} is absent`, async () => {
-    const metrics = await sensorsOf({
+    const metrics = await measureFiles({
       'sys/class/thermal/thermal_zone0/type': 'cpu-thermal\n',
       'sys/class/thermal/thermal_zone0/temp': `${bad}\n`,
     })
@@ -132,7 +70,7 @@ for (const bad of badTemperatures) {
 }
 
 test('zero degrees and frost are measurements', async () => {
-  const metrics = await sensorsOf({
+  const metrics = await measureFiles({
     'sys/class/thermal/thermal_zone0/type': 'cpu-thermal\n',
     'sys/class/thermal/thermal_zone0/temp': '0\n',
     'sys/class/thermal/thermal_zone1/type': 'board\n',
@@ -143,7 +81,7 @@ test('zero degrees and frost are measurements', async () => {
 
 test('a raw IIO channel is offset first and scaled then, with what its channels share', async () => {
   // HTS221: (raw + offset) * scale in thousandths, scale of humidity per channel, of temperature shared.
-  const metrics = await sensorsOf({
+  const metrics = await measureFiles({
     'sys/bus/iio/devices/iio:device0/name': 'hts221\n',
     'sys/bus/iio/devices/iio:device0/in_temp_ambient_raw': '1000\n',
     'sys/bus/iio/devices/iio:device0/in_temp_offset': '-200.5\n',
@@ -160,18 +98,18 @@ test('a raw IIO channel is offset first and scaled then, with what its channels 
 })
 
 test('a raw channel of unknown scale is absent', async () => {
-  assert.deepEqual(await sensorsOf({ 'sys/bus/iio/devices/iio:device0/in_temp_raw': '1000\n' }), {})
+  assert.deepEqual(await measureFiles({ 'sys/bus/iio/devices/iio:device0/in_temp_raw': '1000\n' }), {})
 })
 
 test('humidity outside of 0 to 100 % is absent', async () => {
   const path = 'sys/bus/iio/devices/iio:device0/in_humidityrelative_input'
-  assert.deepEqual(await sensorsOf({ [path]: '100001\n' }), {})
-  assert.deepEqual(await sensorsOf({ [path]: '-1\n' }), {})
-  assert.deepEqual(await sensorsOf({ [path]: '0\n' }), { humidity: 0 })
+  assert.deepEqual(await measureFiles({ [path]: '100001\n' }), {})
+  assert.deepEqual(await measureFiles({ [path]: '-1\n' }), {})
+  assert.deepEqual(await measureFiles({ [path]: '0\n' }), { humidity: 0 })
 })
 
 test('the thermometer inside a motion sensor is not the temperature of the surroundings', async () => {
-  const metrics = await sensorsOf({
+  const metrics = await measureFiles({
     'sys/bus/iio/devices/iio:device0/name': 'mpu6050\n',
     'sys/bus/iio/devices/iio:device0/in_temp_input': '39000\n',
     'sys/bus/iio/devices/iio:device0/in_accel_x_raw': '12\n',
@@ -183,7 +121,7 @@ test('the thermometer inside a motion sensor is not the temperature of the surro
 })
 
 test('a hwmon chip that measures humidity stands in the air', async () => {
-  const metrics = await sensorsOf({
+  const metrics = await measureFiles({
     'sys/class/thermal/thermal_zone0/type': 'cpu-thermal\n',
     'sys/class/thermal/thermal_zone0/temp': '51000\n',
     'sys/class/hwmon/hwmon0/name': 'sht3x\n',
@@ -195,7 +133,7 @@ test('a hwmon chip that measures humidity stands in the air', async () => {
 })
 
 test('two sensors of one name are both there, in the order of their numbers', async () => {
-  const metrics = await sensorsOf({
+  const metrics = await measureFiles({
     'sys/class/hwmon/hwmon2/name': 'nvme\n',
     'sys/class/hwmon/hwmon2/temp1_input': '30000\n',
     'sys/class/hwmon/hwmon10/name': 'nvme\n',
@@ -208,7 +146,15 @@ test('a machine of hundreds of sensors names 32', async () => {
   const files = Object.fromEntries(
     Array.from({ length: 200 }, (_, core) => [`sys/class/hwmon/hwmon0/temp${core + 1}_input`, '40000\n']),
   )
-  assert.equal(Object.keys((await sensorsOf(files)).temperatures ?? {}).length, 32)
+  assert.equal(Object.keys((await measureFiles(files)).temperatures ?? {}).length, 32)
+})
+
+test('of more thermometers than there is room for, those in the air come first', async () => {
+  const zones = Array.from({ length: 40 }, (_, zone) => [`sys/class/thermal/thermal_zone${zone}/temp`, '40000\n'])
+  const files = Object.fromEntries(zones) as Readonly<Record<string, string>>
+  const { temperatures } = await measureFiles({ ...files, 'sys/bus/iio/devices/iio:device0/in_temp_input': '20000\n' })
+  assert.equal(Object.keys(temperatures ?? {}).length, 32)
+  assert.equal(temperatures?.['iio:device0/temp'], 20)
 })
 
 test('a sensor whose driver answers EAGAIN or EIO, or that is no file, is absent and the rest is there', async () => {
@@ -227,12 +173,47 @@ test('a sensor whose driver answers EAGAIN or EIO, or that is no file, is absent
   await promisify(execFile)('mkfifo', [pipe])
   await using writer = await open(pipe, 'r+')
   assert.ok(writer.fd >= 0)
-  assert.deepEqual(await measure(root.path, join(root.path, 'none')), { temperatures: { good: 41 } })
+  assert.deepEqual(await measure(root.path), { temperatures: { good: 41 } })
 })
 
-test('the disk is that of the state folder, as df sees it', async () => {
-  await using root = await makeTemporaryFolder()
-  const { diskTotalBytes } = await measure(root.path, root.path)
-  const { stdout } = await promisify(execFile)('df', ['--block-size=1', '--output=size', root.path])
-  assert.equal(diskTotalBytes, Number(stdout.split('\n')[1]))
+/** The kernel's files in memory. */
+function treeOf(files: Readonly<Record<string, string>>): Tree {
+  const within = (folder: string) => {
+    const paths = Object.keys(files).filter((path) => path.startsWith(`${folder}/`))
+    return paths.map((path) => path.slice(folder.length + 1).split('/', 1)[0] ?? '')
+  }
+  return {
+    read: (path) => Promise.resolve(files[path]),
+    bytes: () => Promise.resolve(undefined),
+    list: (folder) => Promise.resolve([...new Set(within(folder))]),
+  }
+}
+
+test('a chip on a hung bus holds up neither the board nor the next message', async () => {
+  const tree = treeOf({
+    'sys/class/thermal/thermal_zone0/type': 'cpu-thermal',
+    'sys/class/thermal/thermal_zone0/temp': '41000',
+    'sys/bus/iio/devices/iio:device0/in_temp_input': '20000',
+  })
+  const bus = Promise.withResolvers<void>()
+  const lastOfBoard = Promise.withResolvers<void>()
+  const read = async (path: string) => {
+    if (path.includes('iio')) await bus.promise
+    if (path.endsWith('thermal_zone0/type')) lastOfBoard.resolve()
+    return tree.read(path)
+  }
+  const clock = createFakeClock()
+  const measureAll = createMetricsReader({ tree: { ...tree, read }, stateFolder: '/nowhere', clock })
+  const first = measureAll()
+  await lastOfBoard.promise
+  await clock.advance(0)
+  assert.deepEqual(clock.pending(), [5000])
+  await clock.advance(5000)
+  const without = { temperature: 41, temperatures: { 'cpu-thermal': 41 } }
+  assert.deepEqual(await first, without)
+  assert.deepEqual(await measureAll(), without)
+  bus.resolve()
+  await clock.advance(0)
+  assert.equal((await measureAll()).temperature, 20)
+  assert.deepEqual(clock.pending(), [])
 })

@@ -14,6 +14,7 @@ import { MODEL_ID } from '../../../agent/twin/model.ts'
 import { buildReported } from '../../../agent/twin/reported.ts'
 import { readModel } from '../../../scripts/pages/model.ts'
 import { authFacts, authNowMs, onSas, onX509, refusedAttempt, wishedMove } from '../../kit/auth-facts.ts'
+import { emptyLevel } from '../../kit/outbox-level.ts'
 
 const { properties, commands, telemetry } = readModel(model)
 
@@ -81,7 +82,7 @@ function everything(): Readonly<Record<string, Json>> {
     },
     agent: { version: '1', runtime: 'node', arch: 'x64', os: 'linux', startedAtMs: 0 },
     clock: { trust: 'trusted', skewSeconds: 1 },
-    outbox: { depth: 1, bytes: 1, dropped: 1 },
+    outbox: { ...emptyLevel, depth: 1, bytes: 1, oldestAtMs: 0 },
     warnings: [{ code: 'CLOCK_WRONG', sinceMs: 0 }],
     acknowledgements: [],
   })
@@ -126,7 +127,7 @@ test('a component bears its mark, so that the hub knows it as one', () => {
     }))
     const facts = { view: viewAuth(authFacts()) }
     const section = buildReported({
-      ...{ auth: facts, clock: { trust: 'trusted' }, outbox: { depth: 0, bytes: 0, dropped: 0 }, warnings: [] },
+      ...{ auth: facts, clock: { trust: 'trusted' }, outbox: emptyLevel, warnings: [] },
       agent: { version: '1', runtime: 'node', arch: 'x64', os: 'linux', startedAtMs: 0 },
       acknowledgements,
     })[each.name]

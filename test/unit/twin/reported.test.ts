@@ -22,11 +22,17 @@ const certificate: ReportedCertificate = {
   issuedBy: 'folder',
 }
 
+const outbox: ReportFacts['outbox'] = {
+  ...{ depth: 0, bytes: 0 },
+  dropped: { full: 1, expired: 20, refused: 300, torn: 4000 },
+  place: 'disk',
+}
+
 const facts: ReportFacts = {
   auth: { view: viewAuth(authFacts({ phase: 'steady', active: onX509 })), certificate },
   agent: { version: '0.1.0', runtime: 'node 24.21.0', arch: 'arm64', os: 'Debian 12', startedAtMs: 0 },
   clock: { trust: 'trusted', skewSeconds: -1.6 },
-  outbox: { depth: 0, bytes: 0, dropped: 0 },
+  outbox,
   warnings: [{ code: 'CERTIFICATE_EXPIRES_SOON', sinceMs: 86_400_000 }],
   acknowledgements: [
     { key: 'telemetry.intervalSeconds', value: 5, ac: 200, av: 3, ad: 'applied' },
@@ -61,7 +67,10 @@ test('the reported part is that of the contract', () => {
       startedAt: '1970-01-01T00:00:00.000Z',
     },
     clock: { trusted: true, skewSeconds: -2 },
-    outbox: { depth: 0, bytes: 0, dropped: 0 },
+    outbox: {
+      ...{ depth: 0, bytes: 0, dropped: 4321, place: 'disk' },
+      droppedBy: { full: 1, expired: 20, refused: 300, torn: 4000 },
+    },
     warnings: [{ code: 'CERTIFICATE_EXPIRES_SOON', since: '1970-01-02T00:00:00.000Z' }],
     telemetry: { __t: 'c', intervalSeconds: { value: 5, ac: 200, av: 3, ad: 'applied' } },
     log: { __t: 'c', level: { value: 'info', ac: 400, av: 3, ad: 'must be one of …' } },
@@ -79,12 +88,25 @@ test('what else the caller knows of the certificate stays out of the twin', () =
   assert.deepEqual(reported, buildReported(facts))
 })
 
+test('the time of the oldest sample is told as long as one waits', () => {
+  const waiting = buildReported({ ...facts, outbox: { ...outbox, depth: 1, bytes: 9, oldestAtMs: 86_400_000 } })
+  assert.deepEqual(difference(buildReported(facts), waiting), {
+    outbox: { depth: 1, bytes: 9, oldest: '1970-01-02T00:00:00.000Z' },
+  })
+  assert.deepEqual(difference(waiting, buildReported(facts)), { outbox: { depth: 0, bytes: 0, oldest: null } })
+})
+
+test('what else the caller knows of the outbox stays out of the twin', () => {
+  const more = { ...outbox, maxBytes: 1, aside: 1, trouble: new Failure('DISK_FULL', 'no space') }
+  assert.deepEqual(buildReported({ ...facts, outbox: more }), buildReported(facts))
+})
+
 test('nothing changed, nothing to send', () => {
   assert.equal(difference(buildReported(facts), buildReported(facts)), undefined)
 })
 
 test('an answer that is gone is taken out of the twin, and only what changed is sent', () => {
-  const next = buildReported({ ...facts, outbox: { depth: 4, bytes: 0, dropped: 0 }, acknowledgements: [] })
+  const next = buildReported({ ...facts, outbox: { ...outbox, depth: 4 }, acknowledgements: [] })
   assert.deepEqual(difference(buildReported(facts), next), { outbox: { depth: 4 }, telemetry: null, log: null })
 })
 
