@@ -7,6 +7,7 @@ import type { Config } from './config/paths.ts'
 import { HEALTH_TICK_MS, logHealth } from './connected.ts'
 import type { Attendance } from './connected.ts'
 import { orderOf } from './control/order.ts'
+import { answerOutbox } from './control/outbox.ts'
 import { openControl } from './control/server.ts'
 import { openAudit } from './credential/audit.ts'
 import { inspectKey, requireOwnFolder } from './credential/private-file.ts'
@@ -103,7 +104,9 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
     onFailure: (failure) => log.failure(failure, { event: 'control socket' }),
     answer(request) {
       logHealth(attendance)
-      return request.ask === 'status' ? status() : orderly(facts, orderOf(request))
+      if (request.ask === 'status') return status()
+      if (request.ask === 'outbox') return answerOutbox(request, outbox, clock.now())
+      return orderly(facts, orderOf(request))
     },
   })
   const rotation = await openAuth(

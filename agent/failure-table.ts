@@ -57,9 +57,8 @@ export const failureTable = {
   },
   CONTROL_DENIED: {
     kind: 'refused',
-    meaning: 'This user may not use the control socket.',
-    advice:
-      'Run it with sudo, or as a user of the group that owns the socket: ls -l /run/iot-device-agent/control.sock',
+    meaning: 'This user may not use the sockets of the agent, control.sock and telemetry.sock.',
+    advice: 'Run it with sudo; or, for good: sudo usermod -aG iot-device-agent "$USER", and log in again.',
   },
   CONTROL_UNAVAILABLE: {
     kind: 'broken',
@@ -409,8 +408,9 @@ export const failureTable = {
   },
   MESSAGE_REFUSED: {
     kind: 'invalid',
-    meaning: 'A message breaks a limit of the hub.',
-    advice: 'Keep a message under 256 KB with its properties.',
+    meaning: 'A message breaks a limit of the hub, or the hub closes whenever it comes.',
+    advice:
+      'See which: iot-device-agent outbox. Mend the program that sends it: a message has at most 256 KB with its properties.',
   },
 
   UNEXPECTED: {

@@ -28,6 +28,7 @@ interface Given {
   readonly json?: true
   readonly doc?: true
   readonly out?: string
+  readonly body?: string
   readonly rehearse?: true
   readonly wait?: true
 }
@@ -47,6 +48,9 @@ add(program, 'run', 'run the agent; systemd does this', run)
 add(program, 'status', 'is this device safe? connected with what, until when, and what is wrong', status).option(
   '--json',
 )
+add(program, 'outbox', 'what waits for the hub, what was given up, and what was set aside and why', outbox)
+  .addOption(new Option('--body <id>', 'print one that was set aside, as it is').conflicts('json'))
+  .option('--json')
 add(program, 'auth', 'prove by key or certificate who this is; without proof all stays as it was', auth)
   .addArgument(new Argument('<sas|x509>', 'symmetric key or certificate').choices(['sas', 'x509']))
   .option(...REHEARSE)
@@ -131,6 +135,13 @@ function controlSocket(): string {
 async function status({ json }: Given): Promise<number> {
   const { runStatus } = await import('./commands/status.ts')
   return runStatus(io, { socket: controlSocket(), clock: systemClock, json: json === true })
+}
+
+async function outbox({ json, body }: Given): Promise<number> {
+  const { runOutbox } = await import('./commands/outbox.ts')
+  const stdout = (content: string | Uint8Array) => process.stdout.write(content)
+  const options = { socket: controlSocket(), clock: systemClock, json: json === true, body }
+  return runOutbox({ ...io, stdout }, options)
 }
 
 async function order(order: AuthOrder['order'], { rehearse, wait }: Given): Promise<number> {

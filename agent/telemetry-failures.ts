@@ -5,7 +5,7 @@ export const telemetryFailures = {
   TELEMETRY_INVALID: {
     kind: 'invalid',
     meaning: 'A sample that was handed in is not one that can be sent.',
-    advice: 'Mend what the message names; docs/telemetry.md has examples.',
+    advice: `Mend what the message names. A sample is JSON, as in: iot-device-agent send '{"temperature":21.5}'`,
   },
   TELEMETRY_TOO_LARGE: {
     kind: 'invalid',
@@ -15,22 +15,30 @@ export const telemetryFailures = {
   TELEMETRY_QUOTA: {
     kind: 'transient',
     meaning: 'A user of this machine hands in more samples than one may.',
-    advice: 'Wait as long as Retry-After says. The limit is telemetry.socket.samplesPerSecond.',
+    advice: 'Wait as long as Retry-After says, then hand it in again. The limit is telemetry.socket.samplesPerSecond.',
   },
   TELEMETRY_UNAVAILABLE: {
     kind: 'transient',
     meaning: 'The socket for local programs cannot be made or does not answer.',
-    advice: 'iot-device-agent status, then: ls -l /run/iot-device-agent/telemetry.sock',
+    advice:
+      'See why: journalctl -u iot-device-agent | grep TELEMETRY_UNAVAILABLE, and: ls -l /run/iot-device-agent/telemetry.sock',
   },
   SOURCE_FAILED: {
     kind: 'transient',
     meaning: 'A program that is run for its measurements failed, hung, or printed something else.',
-    advice: 'Run it by hand as the user of the agent: its output must be JSON. It is run again at its next time.',
+    advice:
+      'Run it by hand as the user of the agent: sudo -u iot-device-agent PROGRAM. Its output must be JSON. It is run again at its next time.',
   },
   OUTBOX_FULL: {
     kind: 'transient',
     meaning: 'The outbox has reached its limit with samples that are worth more than this one.',
-    advice: 'Bring the device back to its hub (iot-device-agent status), or raise telemetry.outbox.maxMegabytes.',
+    advice:
+      'Bring the device back to its hub (iot-device-agent status), or raise telemetry.outbox.maxMegabytes, then: systemctl restart iot-device-agent',
+  },
+  SAMPLE_UNKNOWN: {
+    kind: 'invalid',
+    meaning: 'No sample that was set aside has this ID; the newest 100 are kept, and no more than 1 MiB of them.',
+    advice: 'See which there are: iot-device-agent outbox',
   },
   OUTBOX_BUSY: {
     kind: 'transient',

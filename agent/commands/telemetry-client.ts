@@ -42,7 +42,7 @@ const WITHIN_MS = 60_000
  * Hands samples to the running agent; a body that is refused in its middle is not read to its end.
  *
  * @throws Failure AGENT_NOT_RUNNING      nothing listens
- * @throws Failure ACCESS_DENIED          this user may not use the socket
+ * @throws Failure CONTROL_DENIED         this user may not use the socket
  * @throws Failure TELEMETRY_UNAVAILABLE  no answer, or none that is understood
  */
 export async function postTelemetry(post: Post): Promise<Posted> {
@@ -121,7 +121,7 @@ function connectionFailure(cause: unknown, path: string): unknown {
       return new Failure('AGENT_NOT_RUNNING', `nothing listens on ${path}: ${code}`, { cause })
     case 'EACCES':
     case 'EPERM':
-      return new Failure('ACCESS_DENIED', `cannot open ${path}: ${code}`, { cause })
+      return new Failure('CONTROL_DENIED', `cannot open ${path}: ${code}`, { cause })
     default:
       return new Failure('TELEMETRY_UNAVAILABLE', `the agent closed the connection on ${path}: ${code}`, { cause })
   }

@@ -135,7 +135,7 @@ function warningRows({ warnings }: Status, room: number): readonly string[] {
   return [...all.slice(0, shown * 2), row('', `and ${warnings.length - shown} more: iot-device-agent status --json`)]
 }
 
-function row(label: string, text: string): string {
+export function row(label: string, text: string): string {
   return `${label.padEnd(LABEL_WIDTH)}${text}`
 }
 
@@ -148,7 +148,7 @@ function daysText(days: number): string {
   return days === 0 ? 'less than a day left' : `${days} day${days === 1 ? '' : 's'} left`
 }
 
-/** Names and reasons come from certificates and servers: nothing in them may steer the terminal. */
-function printable(line: string): string {
+/** Names and reasons come from certificates, servers and programs: nothing in them may steer the terminal. */
+export function printable(line: string): string {
   return line.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?')
 }

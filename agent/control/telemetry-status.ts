@@ -20,11 +20,10 @@ export interface SourceFacts {
 }
 
 /** The level of an outbox, with the failure itself. */
-type Level = Omit<OutboxStatus, 'trouble'> & { readonly trouble?: Failure }
+export type Level = Omit<OutboxStatus, 'trouble'> & { readonly trouble?: Failure }
 
 export function telemetryStatus(facts: TelemetryFacts, level: Level, intervalMs: number): Status['telemetry'] {
   const { acknowledged, lastAcknowledgedAtMs } = facts
-  const { trouble, ...others } = level
   return {
     intervalSeconds: intervalMs / 1000,
     acknowledged,
@@ -32,11 +31,15 @@ export function telemetryStatus(facts: TelemetryFacts, level: Level, intervalMs:
     buffered: level.depth,
     bufferedBytes: level.bytes,
     dropped: level.dropped,
-    outbox: { ...others, ...(trouble && { trouble: failureStatus(trouble) }) },
+    outbox: outboxStatus(level),
     forwarding: facts.forwarding(),
     sources: facts.sources().map(sourceStatus),
     socket: facts.intake(),
   }
+}
+
+export function outboxStatus({ trouble, ...others }: Level): OutboxStatus {
+  return { ...others, ...(trouble && { trouble: failureStatus(trouble) }) }
 }
 
 export function sourceStatus({ name, runs, failures, failedInARow, lastFailure }: SourceFacts): SourceStatus {

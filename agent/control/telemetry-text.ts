@@ -26,7 +26,7 @@ export function outboxText(status: Status): string | undefined {
   ].join('; ')
 }
 
-const placeTexts: Readonly<Partial<Record<string, string>>> = {
+export const placeTexts: Readonly<Partial<Record<string, string>>> = {
   disk: 'on disk',
   memory: 'IN MEMORY ONLY',
   mending: 'damaged, being mended',
@@ -72,12 +72,12 @@ export function socketText({ telemetry: { socket } }: Status): string | undefine
   return `${socket.accepted} accepted, ${sum(socket.refused)} refused${counted(socket.refused)}`
 }
 
-function sum(counts: Readonly<Record<string, number>>): number {
+export function sum(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((all, count) => all + count, 0)
 }
 
 /** ` (full 3, refused 2)` */
-function counted(counts: Readonly<Record<string, number>>): string {
+export function counted(counts: Readonly<Record<string, number>>): string {
   const some = Object.entries(counts).filter(([, count]) => count > 0)
   return some.length === 0 ? '' : ` (${some.map(([cause, count]) => `${cause} ${count}`).join(', ')})`
 }

@@ -152,7 +152,7 @@ export const warningTable = {
     severity: 'note',
     meaning:
       'The hub never takes a message, by its size or because it closes at it; it was set aside, and the next went on.',
-    advice: 'Which, and why: journalctl -u iot-device-agent | grep MESSAGE_REFUSED. Mend the program that sends it.',
+    advice: 'Which, and why: iot-device-agent outbox. Mend the program that sends it.',
   },
 } as const satisfies Record<string, WarningEntry>
 

@@ -38,6 +38,8 @@ export interface Sample {
   readonly createdAtMs: number
   /** Only when that clock was not to be believed. */
   readonly unsure?: UnsureTime
+  /** The clock of the device was not to be believed when it came in, though whoever took it says when that was. */
+  readonly cameUnsure?: true
   readonly label: Label
   /** Text in UTF-8, or bytes. */
   readonly body: string | Uint8Array

@@ -27,7 +27,7 @@ const full: Method = {
     ...{ rounds: 3, sampleBytes: 128, arraySamples: 100, batchSamples: 100, intakeSeconds: 1.5 },
     ...{ throughSingle: 20_000, throughBatched: 100_000, pacedSeconds: 10, waiting: 1_000_000 },
     ...{ outageSeconds: 20, outagePerSecond: 100, pythonRetrySeconds: 10 },
-    ...{ depths, depthRounds: 15, depthBlock: 1000 },
+    ...{ depths, depthRounds: 30, depthBlock: 1000 },
   },
 }
 

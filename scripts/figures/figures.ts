@@ -44,6 +44,8 @@ export const figures = {
   noneWaitingAnonymousMb: 'MB',
   allWaitingRssMb: 'MB',
   allWaitingAnonymousMb: 'MB',
+  anewWaitingRssMb: 'MB',
+  anewWaitingAnonymousMb: 'MB',
   allWaitingFileMb: 'MB',
   fillSeconds: 's',
   drainStartMs: 'ms',
@@ -72,12 +74,15 @@ export const rates = [1, 10, 100, 1000] as const
 /** Samples that wait. */
 export const depths = [1_000, 10_000, 100_000, 1_000_000] as const
 
-/** `accepted` is in samples/s, `bytes` what is written for one, `cpu` in ms/min, the last two in µs. */
+/** Processor time, and wall time. */
+export type DepthStep = 'enqueue' | 'dequeue' | 'enqueueWall' | 'dequeueWall'
+
+/** `accepted` is in samples/s, `bytes` what is written for one, `cpu` in ms/min, the last in µs. */
 export type Figure =
   | keyof typeof figures
   | `${'accepted' | 'bytes'}.${Entrance}.${Durability}`
   | `${'cpu' | 'bytes'}.${(typeof rates)[number]}`
-  | `${'enqueue' | 'dequeue'}.${(typeof depths)[number]}`
+  | `${DepthStep}.${(typeof depths)[number]}`
 
 /** The values of all runs, in the order in which they were taken. */
 export type Series = Partial<Record<Participant, Partial<Record<Figure, readonly number[]>>>>

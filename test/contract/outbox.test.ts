@@ -71,10 +71,10 @@ for (const [kind, open] of Object.entries(kinds)) {
     const lastMs = kind === 'disk' ? laterMs : laterMs + 1000
     const firstMs = kind === 'disk' ? startMs : startMs + 1000
     assert.deepEqual(
-      box.outbox.streams().map(({ key, ...view }) => view),
+      box.outbox.streams().map((view) => ({ ...view, key: 0 })),
       [
-        { name: 's', priority: 'telemetry', head: 1, tail: 2, closed: 2, headAtMs: firstMs, tailAtMs: lastMs },
-        { name: 's', priority: 'alarm', head: 1, tail: 1, closed: 1, headAtMs: firstMs, tailAtMs: firstMs },
+        { key: 0, name: 's', priority: 'telemetry', head: 1, tail: 2, closed: 2, headAtMs: firstMs, tailAtMs: lastMs },
+        { key: 0, name: 's', priority: 'alarm', head: 1, tail: 1, closed: 1, headAtMs: firstMs, tailAtMs: firstMs },
       ],
     )
     assert.equal(box.outbox.level().oldestAtMs, firstMs)
@@ -153,7 +153,7 @@ for (const [kind, open] of Object.entries(kinds)) {
   test(`${kind}: bodies, IDs and 80 bytes for each sample are no more than 128 KiB in a batch`, async () => {
     await using box = await open({ batchSamples: 10 })
     const half = 'x'.repeat(64 * 1024 - 1 - 80)
-    await box.keep(sample('a', { body: half }), sample('b', { body: half }), sample('c'), sample('d'))
+    await box.keep(sample('a', { body: half }), sample('b', { body: half }), sample('c', { body: half }), sample('d'))
     box.outbox.closeBatches(true)
     assert.deepEqual(idsOf(box.outbox), [
       ['a', 'b'],
@@ -232,12 +232,14 @@ for (const [kind, open] of Object.entries(kinds)) {
     assert.deepEqual(idsOf(box.outbox, 'one more'), [['new']], 'it has the key of s7, and none of its numbers')
   })
 
-  test(`${kind}: a delivery that names too many streams is refused as a whole`, async () => {
-    await using box = await open()
-    const many = Array.from({ length: 1025 }, (_, at) => sample(String(at), { stream: `s${at}` }))
+  test(`${kind}: a delivery that names too many streams is refused as a whole, and nothing is given up for it`, async () => {
+    await using box = await open({ maxBytes: 1024 * SIZE })
+    await box.keep(sized('kept'))
+    const many = Array.from({ length: 1024 }, (_, at) => sized(String(at), { stream: `s${at}` }))
     await box.keep(...many).catch((error: unknown) => assert.equal((error as Failure).code, 'OUTBOX_FULL'))
-    assert.equal(box.outbox.level().depth, 0)
     assert.equal(box.outbox.level().trouble?.code, 'OUTBOX_FULL')
+    assert.equal(box.outbox.level().depth, 1)
+    assert.deepEqual(idsOf(box.outbox), [['kept']])
   })
 
   test(`${kind}: a time that is no number is refused at once`, async () => {

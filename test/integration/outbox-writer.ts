@@ -1,7 +1,7 @@
 /**
  * A process that fills an outbox until it is killed: OUTBOX is its file, NOTES the file in which it says what it did,
- * FIRST the number of its first samples, and without SYNC the log is not synced when somebody
- * waits for it, and PAUSE_MS how long each of its callers waits at most between two appends. A note `kept ID…`
+ * FIRST the number of its first samples, PAUSE_MS how long each of its callers waits at most between two appends, and
+ * SYNC_MS how long the disk takes before it syncs the log; `never` if it says that it did and did not. A note `kept ID…`
  * is written after the answer, `gone ID…` before the acknowledgement.
  */
 import { openSync, writeSync } from 'node:fs'
@@ -12,7 +12,7 @@ import type { Outbox } from '../../agent/telemetry/outbox/port.ts'
 import { createChance } from '../kit/chance.ts'
 import { sampleOf } from './outbox-content.ts'
 
-const { OUTBOX = '', NOTES = '', FIRST = '0', SYNC, PAUSE_MS = '0' } = process.env
+const { OUTBOX = '', NOTES = '', FIRST = '0', PAUSE_MS = '0', SYNC_MS = '0' } = process.env
 const notes = openSync(NOTES, 'a')
 const chance = createChance(Number(FIRST))
 const note = (what: string, ids: readonly string[]) => writeSync(notes, `${what} ${ids.join(' ')}\n`)
@@ -24,7 +24,11 @@ const outbox = await openOutbox(OUTBOX, {
   clock: systemClock,
   limits: { maxBytes: 1e9, maxAgeMs: 1e12, batchSamples: 3, batchMs: 50 },
   onFailure: ({ code, message }) => note('failure', [code, message]),
-  ...(SYNC === undefined && { sync: () => Promise.resolve() }),
+  async sync(datasync) {
+    if (SYNC_MS === 'never') return
+    await systemClock.wait(Number(SYNC_MS))
+    await datasync()
+  },
 })
 await Promise.all([0, 1, 2, 3, 4].map((writer) => write(outbox, writer)))
 

@@ -18,6 +18,8 @@ export function outboxAt(level: () => OutboxLevel): Outbox {
     next: () => undefined,
     acknowledge: () => undefined,
     setAside: () => undefined,
+    asideList: () => [],
+    asideBody: () => undefined,
     level,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }

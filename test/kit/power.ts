@@ -42,32 +42,28 @@ export async function powerTrouble(): Promise<string | undefined> {
 }
 
 export async function openPowerDisk(): Promise<PowerDisk> {
-  const stack = new AsyncDisposableStack()
-  try {
-    const folder = await mkdtemp(join(tmpdir(), 'power-'))
-    stack.defer(() => rm(folder, { recursive: true, force: true }))
-    const image = join(folder, 'host.img')
-    await run('truncate', ['-s', HOST, image])
-    await run('mkfs.btrfs', ['-q', '-f', image])
-    const { path: host } = stack.use(await mount(image, join(folder, 'host')))
-    const disk = join(host, 'disk.img')
-    await run('truncate', ['-s', DISK, disk])
-    await run('mkfs.ext4', ['-q', '-F', disk])
-    const { path } = stack.use(await mount(disk, join(folder, 'disk')))
-    let cuts = 0
-    return {
-      path,
-      async cut() {
-        cuts += 1
-        const clone = join(host, `cut-${cuts}.img`)
-        await run('cp', ['--reflink=always', disk, clone])
-        return { mount: () => mountClone(clone, join(folder, `cut-${cuts}`)) }
-      },
-      [Symbol.asyncDispose]: () => stack.disposeAsync(),
-    }
-  } catch (error) {
-    await stack.disposeAsync()
-    throw error
+  await using stack = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(tmpdir(), 'power-'))
+  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const image = join(folder, 'host.img')
+  await run('truncate', ['-s', HOST, image])
+  await run('mkfs.btrfs', ['-q', '-f', image])
+  const { path: host } = stack.use(await mount(image, join(folder, 'host')))
+  const disk = join(host, 'disk.img')
+  await run('truncate', ['-s', DISK, disk])
+  await run('mkfs.ext4', ['-q', '-F', disk])
+  const { path } = stack.use(await mount(disk, join(folder, 'disk')))
+  const all = stack.move()
+  let cuts = 0
+  return {
+    path,
+    async cut() {
+      cuts += 1
+      const clone = join(host, `cut-${cuts}.img`)
+      await run('cp', ['--reflink=always', disk, clone])
+      return { mount: () => mountClone(clone, join(folder, `cut-${cuts}`)) }
+    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
   }
 }
 

@@ -49,13 +49,18 @@ export function mayEnterNamespace(): boolean {
 /** Runs a file of tests where it may mount; rejects with what they print when one fails. */
 export async function inNamespace(file: string): Promise<void> {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
-  await run('unshare', ['-rm', process.execPath, '--test', file], { env: { ...env, [INSIDE]: 'yes' } })
+  const words = ['-rm', process.execPath, '--test', file]
+  await run('unshare', words, { env: { ...env, [INSIDE]: 'yes' } }).catch((error: unknown) => {
+    throw new Error(error instanceof Error && 'stdout' in error ? String(error.stdout) : String(error))
+  })
 }
 
 export async function openSmallDisk(bytes: number): Promise<SmallDisk> {
-  const path = await mkdtemp(join(tmpdir(), 'small-'))
-  const disk = await mount(path, ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs'])
+  await using stack = new AsyncDisposableStack()
+  const path = await folder(stack, 'small-')
+  stack.use(await mount(path, ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs']))
   const ballast = join(path, 'ballast')
+  const all = stack.move()
   return {
     path,
     async fill() {
@@ -69,22 +74,22 @@ export async function openSmallDisk(bytes: number): Promise<SmallDisk> {
       }
     },
     free: () => rm(ballast),
-    remount: async (how) => void (await run('mount', ['-o', `remount,${how}`, path])),
-    async [Symbol.asyncDispose]() {
-      await disk[Symbol.asyncDispose]()
-      await rm(path, { recursive: true })
-    },
+    remount: async (how) => void (await run('mount', ['-o', `remount,bind,${how}`, path])),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
   }
 }
 
 export async function openFailingDisk(): Promise<FailingDisk> {
-  const folder = await mkdtemp(join(tmpdir(), 'failing-'))
-  const [image, path] = [join(folder, 'disk.img'), join(folder, 'disk')]
+  await using stack = new AsyncDisposableStack()
+  const parent = await folder(stack, 'failing-')
+  const [image, path] = [join(parent, 'disk.img'), join(parent, 'disk')]
   await mkdir(path)
   await run('truncate', ['-s', '32M', image])
   await run('mkfs.ext4', ['-q', '-F', image])
   const mountImage = () => mount(path, ['-o', 'loop', image])
   let disk = await mountImage()
+  stack.defer(() => disk[Symbol.asyncDispose]())
+  const all = stack.move()
   return {
     path,
     fail: async () => void (await run('mount', ['-o', 'remount,abort', path])),
@@ -92,11 +97,14 @@ export async function openFailingDisk(): Promise<FailingDisk> {
       await disk[Symbol.asyncDispose]()
       disk = await mountImage()
     },
-    async [Symbol.asyncDispose]() {
-      await disk[Symbol.asyncDispose]()
-      await rm(folder, { recursive: true })
-    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
   }
+}
+
+async function folder(stack: AsyncDisposableStack, prefix: string): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), prefix))
+  stack.defer(() => rm(path, { recursive: true }))
+  return path
 }
 
 /** Nothing stays mounted, also when the test is given up. */

@@ -1,10 +1,5 @@
 // Parts of a JSON text are cut out as they were written: 1.0 stays 1.0, and a long number keeps its digits.
 
-import { parseJson } from '../../system/json.ts'
-
-/** An element of an array in the text that it has there; undefined where that is not JSON. */
-export type Element = string | undefined
-
 const MEMBER = /^[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:/s
 
 /** Whether a JSON text can only be an array. */
@@ -13,15 +8,17 @@ export function isArrayText(text: string): boolean {
 }
 
 /**
- * The elements of the array that `text` is.
+ * What stands between the commas of the array that `text` is, JSON or not: each is for the caller to read, one by one, as
+ * a text of some MiB may have millions of them.
  *
+ * @param most  one more than this, and nothing behind it is looked at
  * @returns undefined when it is no JSON array, for another reason than that of an element
  */
-export function elementsOf(text: string): readonly Element[] | undefined {
-  const parts = partsOf(text, '[', ']')
+export function elementsOf(text: string, most = Infinity): readonly string[] | undefined {
+  const parts = partsOf(text, '[', ']', most)
   if (parts === undefined) return undefined
   if (parts.length === 1 && trimBlank(parts[0] ?? '') === '') return []
-  return parts.map((part) => (parseJson(part) === undefined ? undefined : trimBlank(part)))
+  return parts.map(trimBlank)
 }
 
 /** The members of the JSON object that `text` is, by name; the last one counts when a name comes twice. */
@@ -44,7 +41,7 @@ export function trimBlank(text: string): string {
 }
 
 /** What stands between the outer brackets, cut at their commas; undefined when they do not enclose the whole text. */
-function partsOf(text: string, open: string, close: string): readonly string[] | undefined {
+function partsOf(text: string, open: string, close: string, most = Infinity): readonly string[] | undefined {
   const whole = trimBlank(text)
   if (!whole.startsWith(open) || !whole.endsWith(close)) return undefined
   const parts: string[] = []
@@ -60,6 +57,7 @@ function partsOf(text: string, open: string, close: string): readonly string[] |
       return at === whole.length - 1 ? [...parts, whole.slice(start, at)] : undefined
     } else if (code === COMMA && depth === 1) {
       parts.push(whole.slice(start, at))
+      if (parts.length > most) return parts
       start = at + 1
     }
   }

@@ -2,8 +2,9 @@ import { Failure } from '../../failure.ts'
 import { isObject, parseJson } from '../../system/json.ts'
 import type { Label, Priority, Sample } from '../sample.ts'
 import { elementsOf, isArrayText, membersOf, trimBlank } from './cut.ts'
+import { MAX_LINE_BYTES } from './lines.ts'
 import type { Wanted } from './request.ts'
-import { judge, suggestion } from './said.ts'
+import { judge, show, suggestion } from './said.ts'
 import type { Asked, Said } from './said.ts'
 
 /** What a sample gets that its client does not say. */
@@ -52,10 +53,10 @@ const envelopeKeys = [
  */
 export function samplesOfText(text: string, wanted: Wanted, given: Given): readonly Sample[] {
   if (!isArrayText(text)) return [sampleOfText(text, wanted, given)]
-  const elements = elementsOf(text)
+  const elements = elementsOf(text, MAX_ELEMENTS)
   if (elements === undefined) throw new Failure('TELEMETRY_INVALID', notJson(text, wanted))
   if (elements.length > MAX_ELEMENTS) {
-    throw new Failure('TELEMETRY_TOO_LARGE', `the array has ${elements.length} samples, ${MAX_ELEMENTS} are allowed`)
+    throw new Failure('TELEMETRY_TOO_LARGE', `the array has more than ${MAX_ELEMENTS} samples`)
   }
   if (elements.length !== 1 && wanted.said.id !== undefined) {
     throw new Failure('TELEMETRY_INVALID', `id is for one sample, and the array has ${elements.length}`)
@@ -69,9 +70,14 @@ export function samplesOfText(text: string, wanted: Wanted, given: Given): reado
  * @throws Failure TELEMETRY_INVALID, TELEMETRY_TOO_LARGE
  */
 export function sampleOfText(text: string, wanted: Wanted, given: Given): Sample {
-  const value = parseJson(text)
-  if (value === undefined) throw new Failure('TELEMETRY_INVALID', notJson(text, wanted))
   const written = trimBlank(text)
+  // To find out what it is would hold up everything else for seconds, and take some hundred MB.
+  if (written.length > MAX_LINE_BYTES) {
+    const fact = `a sample has more than ${MAX_LINE_BYTES} bytes with what is said beside it`
+    throw new Failure('TELEMETRY_TOO_LARGE', fact, { context: { maxBytes: MAX_LINE_BYTES } })
+  }
+  const value = parseJson(written)
+  if (value === undefined) throw new Failure('TELEMETRY_INVALID', notJson(text, wanted))
   if (!wanted.envelope) return makeSample(wanted.said, written, given)
   if (!isObject(value)) throw new Failure('TELEMETRY_INVALID', 'an envelope is an object with a body')
   return sampleOfEnvelope(value, written, wanted, given)
@@ -87,7 +93,7 @@ export function makeSample(said: Said, body: string | Uint8Array, given: Given):
     id: said.id ?? given.newId(),
     stream: said.stream ?? usualStream(said.priority, given.stamp.createdAtMs),
     priority: said.priority,
-    ...(said.createdAtMs === undefined ? given.stamp : { createdAtMs: said.createdAtMs }),
+    ...(said.createdAtMs === undefined ? given.stamp : timeOfItsOwn(said.createdAtMs, given.stamp)),
     label: said.label,
     body,
   }
@@ -97,6 +103,10 @@ export function makeSample(said: Said, body: string | Uint8Array, given: Given):
   throw new Failure('TELEMETRY_TOO_LARGE', `a sample has ${bytes} bytes, this one may have ${maxBytes}`, {
     context: { bytes, maxBytes },
   })
+}
+
+function timeOfItsOwn(createdAtMs: number, { unsure }: Stamp): Pick<Sample, 'createdAtMs' | 'cameUnsure'> {
+  return { createdAtMs, ...(unsure !== undefined && { cameUnsure: true }) }
 }
 
 const HOUR_MS = 3_600_000
@@ -109,12 +119,12 @@ function usualStream(priority: Priority, nowMs: number): string {
   return priority === 'alarm' ? `alarms-${Math.floor(nowMs / HOUR_MS)}` : DEFAULT_STREAM
 }
 
-function samplesOfElements(elements: readonly (string | undefined)[], wanted: Wanted, given: Given): readonly Sample[] {
+function samplesOfElements(elements: readonly string[], wanted: Wanted, given: Given): readonly Sample[] {
   const samples: Sample[] = []
   const problems: string[] = []
   for (const [at, element] of elements.entries()) {
     try {
-      samples.push(sampleOfText(element ?? '', wanted, given))
+      samples.push(sampleOfText(element, wanted, given))
     } catch (error) {
       if (!(error instanceof Failure)) throw error
       if (error.code !== 'TELEMETRY_INVALID') throw placed(error, `element ${at + 1}`)
@@ -140,7 +150,8 @@ function sampleOfEnvelope(
   const { body, ...own } = envelope
   const problems = Object.keys(envelope)
     .filter((key) => !envelopeKeys.some((known) => known === key))
-    .map((key) => `an envelope has no ${JSON.stringify(key)}${suggestion(key, envelopeKeys)}`)
+    .slice(0, MAX_PROBLEMS)
+    .map((key) => `an envelope has no ${show(key)}${suggestion(key, envelopeKeys)}`)
   if (body === undefined) problems.push('the envelope has no body')
   const type = typeof own['contentType'] === 'string' ? own['contentType'] : undefined
   const isPlainText = type !== undefined && !/^application\/json *(;|$)/i.test(type)

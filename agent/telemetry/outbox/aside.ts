@@ -1,8 +1,10 @@
 import { Buffer } from 'node:buffer'
 import type { DatabaseSync } from 'node:sqlite'
-import { encodeRow, bodyBytes } from './schema.ts'
 import type { Failure } from '../../failure.ts'
-import type { Sample } from '../sample.ts'
+import { PLAIN_LABEL } from '../sample.ts'
+import type { Label, Sample } from '../sample.ts'
+import type { AsideSample } from './port.ts'
+import { bodyBytes, encodeRow } from './schema.ts'
 import type { Undo } from './undo.ts'
 
 const MAX_ROWS = 100
@@ -18,6 +20,8 @@ interface AsideRow {
   readonly body: string | Uint8Array
 }
 
+type Described = Omit<AsideRow, 'body'> & { readonly bytes: number }
+
 /** One that is in the file, or is on its way there when it has a row. */
 interface Kept {
   readonly number: number
@@ -28,6 +32,10 @@ interface Kept {
 /** Samples that the hub will never take, kept for a look at them: the newest 100, and no more than 1 MiB. */
 export interface Aside {
   count(): number
+  /** The newest first. */
+  list(): readonly AsideSample[]
+  /** Of the newest with this ID. */
+  body(id: string): Sample['body'] | undefined
   add(sample: Sample, reason: Failure, atMs: number): void
   isChanged(): boolean
   /** Writes what is new, and removes what is too much; part of a transaction. */
@@ -41,6 +49,10 @@ export function createAside(database: DatabaseSync, undo: Undo): Aside {
   const removeBefore = database.prepare('DELETE FROM aside WHERE number < ?')
   const sizes = `SELECT number, octet_length(stream) + octet_length(id) + octet_length(message)
     + coalesce(octet_length(label), 0) + octet_length(body) AS bytes FROM aside ORDER BY number`
+  const described = database.prepare(
+    'SELECT at, stream, id, code, message, label, octet_length(body) AS bytes FROM aside WHERE number >= ? ORDER BY number DESC',
+  )
+  const bodyOf = database.prepare('SELECT body FROM aside WHERE id = ? AND number >= ? ORDER BY number DESC LIMIT 1')
   let kept: readonly Kept[] = database
     .prepare(sizes)
     .all()
@@ -51,6 +63,15 @@ export function createAside(database: DatabaseSync, undo: Undo): Aside {
   return {
     count: () => kept.length,
     isChanged: () => isChanged,
+    list() {
+      const pending = kept.flatMap(({ row }) => (row === undefined ? [] : [{ ...row, bytes: bodyBytes(row.body) }]))
+      const written = described.all(kept[0]?.number ?? nextNumber) as unknown as readonly Described[]
+      return [...pending.toReversed(), ...written].map(describe)
+    },
+    body(id) {
+      const pending = kept.findLast(({ row }) => row?.id === id)?.row
+      return pending?.body ?? (bodyOf.get(id, kept[0]?.number ?? nextNumber)?.['body'] as Sample['body'] | undefined)
+    },
     add(sample, reason, atMs) {
       const { id, label, body } = encodeRow(sample)
       const row = { at: atMs, stream: sample.stream, id, code: reason.code, message: reason.message, label, body }
@@ -73,6 +94,11 @@ export function createAside(database: DatabaseSync, undo: Undo): Aside {
       isChanged = false
     },
   }
+}
+
+function describe({ at, stream, id, code, message, label, bytes }: Described): AsideSample {
+  const said = label === null ? PLAIN_LABEL : (JSON.parse(label) as Label)
+  return { id, stream, atMs: at, code, message, label: said, bytes }
 }
 
 function bytesOfAside(row: AsideRow): number {

@@ -1,5 +1,7 @@
+import { chmodSync } from 'node:fs'
 import { Failure, asFailure } from '../../failure.ts'
 import { errorCode } from '../../system/error-code.ts'
+import { PRIVATE_FILE } from '../../system/files.ts'
 
 /** Primary result codes of SQLite that tell what is to be done. Source: sqlite.org/rescode.html. */
 const BUSY = 5
@@ -28,7 +30,7 @@ export function storeFailure(path: string, cause: unknown): Failure {
   const sqlite = resultCode(cause)
   if (sqlite === 0 && errorCode(cause) === undefined) return asFailure(cause)
   if (isTorn(sqlite)) return say('OUTBOX_TORN', 'damage in')
-  if (isFull(sqlite, errorCode(cause))) return say('DISK_FULL', 'cannot write')
+  if (isFull(path, sqlite, errorCode(cause))) return say('DISK_FULL', 'cannot write')
   if ((sqlite & 0xff) === BUSY) return say('STATE_UNWRITABLE', 'another process uses')
   return say('STATE_UNWRITABLE', 'cannot write')
 }
@@ -45,10 +47,21 @@ function isTorn(sqlite: number): boolean {
   return primary === CORRUPT || primary === NOTADB || primary === CONSTRAINT
 }
 
-/** A quota that is used up comes as a write that failed. */
-function isFull(sqlite: number, system: string | undefined): boolean {
+/** A quota that is used up comes as a write that failed, as everything does for which SQLite has no name. */
+function isFull(path: string, sqlite: number, system: string | undefined): boolean {
   if (system === 'ENOSPC' || system === 'EDQUOT') return true
-  return (sqlite & 0xff) === FULL || ((sqlite & 0xff) === IOERR && sqlite >> 8 === WHILE_WRITING)
+  if ((sqlite & 0xff) === FULL) return true
+  return (sqlite & 0xff) === IOERR && sqlite >> 8 === WHILE_WRITING && isChangeable(path)
+}
+
+/** Asked without opening the file: to close it again would give up the lock on it. */
+function isChangeable(path: string): boolean {
+  try {
+    chmodSync(path, PRIVATE_FILE)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Whether what was written may not be on the disk, although it can still be read. */

@@ -101,6 +101,8 @@ export function createOutbox(ground: Ground, options: OutboxOptions, inMemory?: 
         shelf.tally.add('refused', parcel.samples.length)
         options.onDropped?.(parcel.samples.length, 'refused')
       }),
+    asideList: () => reading(({ aside }) => aside.list(), []),
+    asideBody: (id) => reading(({ aside }) => aside.body(id), undefined),
     level: () => levelOf(worker.store(), { inMemory, trouble: worker.trouble(), maxBytes: limits.maxBytes }),
     async [Symbol.asyncDispose]() {
       if (isClosed) return

@@ -1,6 +1,6 @@
 import type { Failure } from '../../failure.ts'
 import type { Bell } from '../bell.ts'
-import type { Priority, Sample } from '../sample.ts'
+import type { Label, Priority, Sample } from '../sample.ts'
 
 /**
  * How much is promised when a sample has been accepted: `synced` it survives a power cut, `written` it survives the
@@ -65,6 +65,20 @@ export interface OutboxLevel {
   readonly trouble?: Failure
 }
 
+/** A sample that the hub will never take. */
+export interface AsideSample {
+  readonly id: string
+  readonly stream: string
+  /** Wall time at which it was set aside. */
+  readonly atMs: number
+  /** Why. */
+  readonly code: string
+  readonly message: string
+  readonly label: Label
+  /** Of the body. */
+  readonly bytes: number
+}
+
 /** Keeps samples on disk until the cloud has acknowledged them. */
 export interface Outbox extends AsyncDisposable {
   /** Rings when there may be something new to send. */
@@ -95,6 +109,10 @@ export interface Outbox extends AsyncDisposable {
   acknowledge(parcel: Parcel): void
   /** Removes the parcel and all before it in its stream, counts it as refused, and keeps it for a look. */
   setAside(parcel: Parcel, reason: Failure): void
+  /** What was set aside and is still kept, the newest first. */
+  asideList(): readonly AsideSample[]
+  /** The body of the newest that was set aside under this ID; undefined when none is kept. */
+  asideBody(id: string): Sample['body'] | undefined
   level(): OutboxLevel
 }
 

@@ -36,17 +36,22 @@ export async function restore(
   signal: AbortSignal,
 ): Promise<Restored> {
   let store: Store | undefined
+  const watchful = {
+    monotonicMs() {
+      signal.throwIfAborted()
+      return clock.monotonicMs()
+    },
+  }
   try {
     const put = createPutter(before.heads)
     const recovery = await recover(
       path,
       async (rows) => {
-        signal.throwIfAborted()
         store ??= await openNew()
         put(store, rows)
         await store.log.trim()
       },
-      clock,
+      watchful,
     )
     store ??= await openNew()
     countDropped(store, before.dropped ?? recovery.dropped, recovery.lost)

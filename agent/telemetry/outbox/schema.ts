@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { crc32 } from 'node:zlib'
 import { PLAIN_LABEL } from '../sample.ts'
-import type { Label, Priority, Sample, UnsureTime } from '../sample.ts'
+import type { Label, Priority, Sample } from '../sample.ts'
 
 /** What stands in the header of our files, so that another database is not taken for one: `iotb`. */
 export const APPLICATION_ID = 0x69_6f_74_62
@@ -42,7 +42,7 @@ PRAGMA trusted_schema = OFF`
  * - `batch`: number of the first sample of its batch; its own without batching
  * - `at`: wall time of arrival in milliseconds
  * - `created`: wall time of measurement in milliseconds
- * - `unsure`: `<bootId> <uptimeMs>`, when that clock was not to be believed
+ * - `unsure`: `<bootId> <uptimeMs>`, when that clock was not to be believed; `?` when only `at` is not
  * - `label`: JSON; NULL for PLAIN_LABEL
  * - `sum`: bytes of all samples of the stream before this one, so that the size of a run needs its two ends only
  * - `crc`: CRC-32 of the other columns but `sum`: what is read from a damaged file is this sample, or none
@@ -117,12 +117,15 @@ export function numberAt(place: number): number {
   return place % NUMBERS_OF_A_STREAM
 }
 
+const CAME_UNSURE = '?'
+
 export function encodeRow(sample: Sample): SampleColumns {
-  const { id, createdAtMs, unsure, label, body } = sample
+  const { id, createdAtMs, unsure, cameUnsure, label, body } = sample
   return {
     id,
     created: Math.round(createdAtMs),
-    unsure: unsure === undefined ? null : `${unsure.bootId} ${Math.round(unsure.uptimeMs)}`,
+    unsure:
+      unsure === undefined ? (cameUnsure ? CAME_UNSURE : null) : `${unsure.bootId} ${Math.round(unsure.uptimeMs)}`,
     label: isPlain(label) ? null : JSON.stringify(label),
     body,
   }
@@ -135,7 +138,7 @@ export function decodeRow(row: SampleColumns, stream: Pick<StreamRow, 'priority'
     stream: stream.name,
     priority: stream.priority,
     createdAtMs: row.created,
-    ...(row.unsure !== null && { unsure: decodeUnsure(row.unsure) }),
+    ...(row.unsure !== null && decodeUnsure(row.unsure)),
     label: row.label === null ? PLAIN_LABEL : (JSON.parse(row.label) as Label),
     body: row.body,
   }
@@ -154,9 +157,10 @@ export function bodyBytes(body: string | Uint8Array): number {
   return typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
 }
 
-function decodeUnsure(text: string): UnsureTime {
+function decodeUnsure(text: string): Pick<Sample, 'unsure' | 'cameUnsure'> {
+  if (text === CAME_UNSURE) return { cameUnsure: true }
   const [bootId = '', uptimeMs] = text.split(' ')
-  return { bootId, uptimeMs: Number(uptimeMs) }
+  return { unsure: { bootId, uptimeMs: Number(uptimeMs) } }
 }
 
 function isPlain(label: Label): boolean {

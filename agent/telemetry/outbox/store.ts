@@ -1,6 +1,7 @@
+import { statfsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import { asFailure } from '../../failure.ts'
-import type { Failure } from '../../failure.ts'
+import { Failure, asFailure } from '../../failure.ts'
 import type { Clock } from '../../system/clock.ts'
 import { createAside } from './aside.ts'
 import type { Aside } from './aside.ts'
@@ -58,6 +59,12 @@ const SHRINK_EVERY_MS = 10 * 60_000
 /** An empty file above this is made small. */
 const SHRINK_ABOVE_BYTES = 8 * 1024 * 1024
 const PAGE_BYTES = 4096
+
+/**
+ * What is left of the file system: on one without any room, what was sent could not be removed either, as the log that
+ * says so must be copied into the database before it can be used again. The log is half of this at the most (wal.ts).
+ */
+const ROOM_LEFT_BYTES = 2 * 1024 * 1024
 
 /**
  * @param path IN_MEMORY for none
@@ -121,16 +128,17 @@ function createStore(database: DatabaseSync, path: string, log: Log, options: St
 
   return {
     shelf,
-    aside,
+    aside: { ...aside, list: () => guarded(aside.list), body: (id) => guarded(() => aside.body(id)) },
     log,
     transact,
     keeper,
-    write: (deliveries) =>
-      transact(() => {
+    write(deliveries) {
+      return transact(() => {
         const refused = new Map<Delivery, Failure>()
         const at = Math.round(clock.now())
         removeAcknowledged(shelf)
         dropOld()
+        if (path !== IN_MEMORY) checkRoom(database, path, deliveries)
         for (const delivery of deliveries) {
           try {
             keeper.keep(delivery, at)
@@ -141,7 +149,8 @@ function createStore(database: DatabaseSync, path: string, log: Log, options: St
           }
         }
         return refused
-      }),
+      })
+    },
     next: (key, after, epoch) =>
       guarded(() => {
         const stream = streams.at(key)
@@ -172,6 +181,22 @@ function createStore(database: DatabaseSync, path: string, log: Log, options: St
       database.close()
     },
   }
+}
+
+/**
+ * Keeps the outbox from being what fills the disk: the file grows while there is enough beside it, then it uses its own
+ * room again.
+ *
+ * @throws Failure DISK_FULL
+ */
+function checkRoom(database: DatabaseSync, path: string, deliveries: readonly Delivery[]): void {
+  // A row takes a page of its own at the worst, when it takes half of one.
+  const bytes = 2 * deliveries.reduce((sum, delivery) => sum + delivery.bytes, 0)
+  if (bytes === 0) return
+  const { bavail, bsize } = statfsSync(dirname(path))
+  const left = bavail * bsize
+  if (left >= ROOM_LEFT_BYTES + bytes || pragma(database, 'freelist_count') * PAGE_BYTES >= bytes) return
+  throw new Failure('DISK_FULL', `only ${left} bytes are left beside ${path}`, { context: { path } })
 }
 
 /** Where a stream begins and ends in the file. */

@@ -81,5 +81,5 @@ async function gather(file: TornFile, cell: Cell, known: Uint8Array): Promise<Bu
     known[next] = 1
     next = page.readUInt32BE(0)
   }
-  return next === 0 ? Buffer.concat(parts) : undefined
+  return Buffer.concat(parts)
 }

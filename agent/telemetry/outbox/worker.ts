@@ -196,7 +196,7 @@ export function createWorker(ground: Ground, queue: Queue, options: OutboxOption
   const finish = async (open: Store) => {
     try {
       while (!queue.isEmpty() || open.isBehind()) await round(open)
-      await open.log.sync()
+      if (open.log.unsyncedSinceMs() !== undefined) await open.log.sync()
     } catch (error) {
       refuse(asFailure(error))
     }

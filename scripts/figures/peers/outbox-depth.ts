@@ -39,8 +39,9 @@ async function main(): Promise<void> {
     const taken: Record<string, number> = {}
     for (let turn = 0; turn < filled.length; turn += 1) {
       const { depth, outbox } = filled[(round + turn) % filled.length] ?? fail('no depth')
-      taken[`enqueue.${depth}`] = await perSampleUs(() => enqueue(outbox))
-      taken[`dequeue.${depth}`] = await perSampleUs(() => dequeue(outbox))
+      const [put, took] = [await costOf(() => enqueue(outbox)), await costOf(() => dequeue(outbox))]
+      Object.assign(taken, { [`enqueue.${depth}`]: put.cpuUs, [`enqueueWall.${depth}`]: put.wallUs })
+      Object.assign(taken, { [`dequeue.${depth}`]: took.cpuUs, [`dequeueWall.${depth}`]: took.wallUs })
     }
     if (round > 0) values.push(taken)
   }
@@ -77,10 +78,12 @@ async function dequeue(outbox: Outbox): Promise<void> {
   await outbox.append([newSample()], 'written')
 }
 
-async function perSampleUs(work: () => Promise<void>): Promise<number> {
-  const fromMs = systemClock.monotonicMs()
+/** For one sample. */
+async function costOf(work: () => Promise<void>): Promise<{ readonly cpuUs: number; readonly wallUs: number }> {
+  const [fromMs, cpuFrom] = [systemClock.monotonicMs(), process.cpuUsage()]
   await work()
-  return ((systemClock.monotonicMs() - fromMs) * 1000) / block
+  const { user, system } = process.cpuUsage(cpuFrom)
+  return { cpuUs: (user + system) / block, wallUs: ((systemClock.monotonicMs() - fromMs) * 1000) / block }
 }
 
 function newSample(): Sample {

@@ -19,7 +19,18 @@ def sample(number):
     return start + NOTE[: max(0, len(NOTE) - len(start) - 2)] + '"}'
 
 
-async def deliver(client, number):
+async def connect(client):
+    while True:
+        try:
+            await client.connect()
+            return
+        except Exception as error:
+            print(f"connect: {type(error).__name__}", file=sys.stderr)
+            await asyncio.sleep(1)
+
+
+async def deliver(client, connected, number):
+    await asyncio.shield(connected)
     message = Message(sample(number), message_id=f"sample-{number}")
     message.content_type = "application/json"
     message.content_encoding = "utf-8"
@@ -42,10 +53,12 @@ async def main():
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    # Once it was connected, it connects again by itself.
+    connected = asyncio.ensure_future(connect(client))
     print("ready", flush=True)
     sending = set()
     while line := await lines.readline():
-        task = asyncio.create_task(deliver(client, int(line)))
+        task = asyncio.create_task(deliver(client, connected, int(line)))
         sending.add(task)
         task.add_done_callback(sending.discard)
         # The task begins, and with it the client has the message.

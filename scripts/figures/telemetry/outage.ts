@@ -64,7 +64,7 @@ export async function measureOutage(bench: Bench, pythonDevice: Device): Promise
   })
   const backMs = performance.now()
   await Promise.all(streams)
-  const calmMs = bench.method.pythonRetrySeconds * 1000 + CALM_SECONDS * 1000
+  const calmMs = (bench.method.pythonRetrySeconds + 2 * CALM_SECONDS) * 1000
   await untilAllCame(
     both.map(({ tally }) => tally),
     count,

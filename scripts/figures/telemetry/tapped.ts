@@ -121,8 +121,9 @@ export function sampleOf(number: number, bytes: number): string {
 
 /** Samples that came in one message of a device; those that nobody handed in are none. */
 export function samplesIn({ deviceId, body, properties }: Telemetry, device: Device): number {
-  if (deviceId !== device.deviceId || !/^\[?\{"n":/.test(body.toString('latin1', 0, 6))) return 0
-  return Number(properties['iotAgentBatch'] ?? 1)
+  if (deviceId !== device.deviceId) return 0
+  const batch = properties['iotAgentBatch']
+  return batch ? Number(batch) : Number(body.toString('latin1', 0, 5) === '{"n":')
 }
 
 /** Resolves when so many samples have come, with when the first and when the last did. */

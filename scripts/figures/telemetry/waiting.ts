@@ -14,10 +14,10 @@ const SETTLING_MS = 6_000
 /** Days offline: memory with samples waiting beside memory without, then a new process that sends them all. */
 export async function measureWaiting(bench: Bench): Promise<Values> {
   await emptyOutbox(bench)
-  const filled = await whileAway(bench.cloud, () => fill(bench))
+  const away = await whileAway(bench.cloud, async () => ({ ...(await fill(bench)), ...(await startAnew(bench)) }))
   const drained = await drain(bench)
   await emptyOutbox(bench)
-  return { ...filled, ...drained }
+  return { ...away, ...drained }
 }
 
 async function fill(bench: Bench): Promise<Values> {
@@ -38,6 +38,14 @@ async function fill(bench: Bench): Promise<Values> {
     ...{ allWaitingRssMb: all.rssMb, allWaitingAnonymousMb: all.anonymousMb },
     ...{ allWaitingFileMb: size / 1024 / 1024, fillSeconds },
   }
+}
+
+/** What is held because samples wait, without what their coming in has left behind. */
+async function startAnew(bench: Bench): Promise<Values> {
+  await using agent = await startTapped(bench, bench.method.batchSamples, 'away')
+  await sleep(SETTLING_MS)
+  const { rssMb, anonymousMb } = memoryOf(agent.pid)
+  return { anewWaitingRssMb: rssMb, anewWaitingAnonymousMb: anonymousMb }
 }
 
 async function drain(bench: Bench): Promise<Values> {

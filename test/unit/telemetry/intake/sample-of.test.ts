@@ -91,7 +91,10 @@ test('all elements that are wrong are told, up to ten, by their place', () => {
 
 test('an array has at most 10000 samples, and an ID is for one', () => {
   assert.equal(samplesOfText(arrayOf(10_000), wanted(''), given()).length, 10_000)
-  assert.throws(() => samplesOfText(arrayOf(10_001), wanted(''), given()), refusal('TELEMETRY_TOO_LARGE', /10001/))
+  assert.throws(
+    () => samplesOfText(arrayOf(10_001), wanted(''), given()),
+    refusal('TELEMETRY_TOO_LARGE', /more than 10000/),
+  )
   assert.throws(() => samplesOfText('[1,2]', wanted('id=a'), given()), refusal('TELEMETRY_INVALID', /id is for one/))
   assert.equal(samplesOfText('[1]', wanted('id=a'), given())[0]?.id, 'a')
 })
@@ -129,6 +132,7 @@ test('an envelope says more of its sample, and its body stays as written', () =>
     stream: 's2',
     priority: 'alarm',
     createdAtMs: Date.UTC(2026, 6, 1, 12),
+    cameUnsure: true,
     label: {
       contentType: 'application/json',
       contentEncoding: 'utf-8',
@@ -188,4 +192,16 @@ test('alarms that name no stream go by the hour in which they come, others into 
   assert.equal(streamAt(10 * hour, 'priority=audit'), 'local')
   assert.equal(streamAt(11 * hour, ''), 'local')
   assert.equal(streamAt(11 * hour, 'priority=alarm&stream=press'), 'press')
+})
+
+test('a text of some MiB is refused before anybody reads what is in it', (t) => {
+  const parse = t.mock.method(JSON, 'parse')
+  const bytes = 8 * 1024 * 1024
+  const million = 'x,'.repeat(bytes / 2 - 1)
+  assert.throws(() => samplesOfText(`[${million}x]`, wanted(''), given()), refusal('TELEMETRY_TOO_LARGE', /more than/))
+  const nested = '['.repeat(bytes / 2) + ']'.repeat(bytes / 2)
+  assert.throws(() => samplesOfText(nested, wanted(''), given()), refusal('TELEMETRY_TOO_LARGE', /more than/))
+  const long = `{"a":[${'{},'.repeat(bytes / 4)}{}]}`
+  assert.throws(() => samplesOfText(long, wanted(''), given()), refusal('TELEMETRY_TOO_LARGE', /more than/))
+  assert.equal(parse.mock.callCount(), 0)
 })

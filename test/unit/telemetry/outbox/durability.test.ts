@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import { Failure } from '../../../../agent/failure.ts'
 import { openOutbox } from '../../../../agent/telemetry/outbox/open.ts'
 import type { Outbox } from '../../../../agent/telemetry/outbox/port.ts'
 import { idsOf, outboxFolder, outboxOptions, parcelsOf, sample } from '../../../kit/outbox.ts'
@@ -11,7 +12,7 @@ function heldSync() {
   const held: PromiseWithResolvers<void>[] = []
   let begun = Promise.withResolvers<void>()
   return {
-    async sync(datasync: () => Promise<void>) {
+    sync: async (datasync: () => Promise<void>) => {
       const one = Promise.withResolvers<void>()
       held.push(one)
       begun.resolve()
@@ -175,7 +176,8 @@ test('acknowledgements are written after two seconds; until then a kill means re
   await using outbox = await openOutbox(folder.path, heard.options)
   await outbox.append([sample('a'), sample('b'), sample('c')], 'written')
   acknowledge(outbox, 2)
-  assert.deepEqual(heard.clock.pending()[0], 2000)
+  await heard.clock.waiting()
+  assert.deepEqual(heard.clock.pending(), [2000])
   {
     await using early = await openOutbox(await folder.copy(), heard.options)
     assert.deepEqual(idsOf(early), [['a'], ['b'], ['c']])
@@ -218,7 +220,6 @@ test('what nobody waits for is written when the outbox is closed', async () => {
 test('what was given up and set aside is still counted after a restart', async () => {
   await using folder = await outboxFolder()
   const { options } = outboxOptions({ maxBytes: 4 * 43 })
-  const { Failure } = await import('../../../../agent/failure.ts')
   {
     await using outbox = await openOutbox(folder.path, options)
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await outbox.append([sample(id)], 'written')
