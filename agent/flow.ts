@@ -107,6 +107,7 @@ function openOutbox({ config, clock, log, facts }: FlowOptions): Promise<Outbox>
       if (failure.code === 'OUTBOX_TORN') facts.outboxTornAtMs = clock.now()
       log.failure(failure, { event: 'the outbox' })
     },
+    onReturn: () => log.info('samples are kept on disk again', { path: config.paths.outboxFile }),
     onDropped(count, cause) {
       facts.lastDroppedMs[cause] = clock.now()
       log.debug('samples were given up', { count, cause })

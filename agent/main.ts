@@ -12,8 +12,10 @@ import { actAsOwner } from './system/act-as-owner.ts'
 import { systemClock } from './system/clock.ts'
 import { version } from './version.ts'
 
+const print = (content: string | Uint8Array) => process.stdout.write(content)
+
 const io: CommandEnvironment = {
-  stdout: (text) => process.stdout.write(text),
+  stdout: print,
   stderr: (text) => process.stderr.write(text),
   // Its first use opens a stream, which all but one command can do without.
   get stdin() {
@@ -34,6 +36,12 @@ interface Given {
 }
 
 const REHEARSE = ['--rehearse', 'say what would happen, and change nothing'] as const
+
+const SEND_EXAMPLES = `
+Examples:
+  iot-device-agent send '{"temperature":21.5}'
+  iot-device-agent send '{"door":"open"}' --stream door --severity error
+  iot-device-agent send - < lines.ndjson`
 
 type Action = (...given: never[]) => number | Promise<number>
 
@@ -66,7 +74,8 @@ add(program, 'send <json>', 'hand in a sample for the cloud; - reads JSON, or li
   .option('--component <name>', 'component of the DTDL model')
   .option('--property <name=value>', 'for message routing; may be given several times', collect)
   .addOption(new Option('--durability <when>', 'what to wait for (synced)').choices(['synced', 'written', 'relaxed']))
-  .option('--json')
+  .option('--json', 'answer in JSON')
+  .addHelpText('after', SEND_EXAMPLES)
 add(program, 'version', 'version of the agent and of its runtime', showVersion)
 add(config, 'check', 'every problem of the configuration with its remedy', configCheck)
 add(config, 'list', 'every key with value and origin; --doc: what it means', configList)
@@ -139,9 +148,8 @@ async function status({ json }: Given): Promise<number> {
 
 async function outbox({ json, body }: Given): Promise<number> {
   const { runOutbox } = await import('./commands/outbox.ts')
-  const stdout = (content: string | Uint8Array) => process.stdout.write(content)
   const options = { socket: controlSocket(), clock: systemClock, json: json === true, body }
-  return runOutbox({ ...io, stdout }, options)
+  return runOutbox({ stdout: print, stderr: io.stderr }, options)
 }
 
 async function order(order: AuthOrder['order'], { rehearse, wait }: Given): Promise<number> {

@@ -17,6 +17,11 @@ export const telemetryFailures = {
     meaning: 'A user of this machine hands in more samples than one may.',
     advice: 'Wait as long as Retry-After says, then hand it in again. The limit is telemetry.socket.samplesPerSecond.',
   },
+  TELEMETRY_FORBIDDEN: {
+    kind: 'refused',
+    meaning: 'A user of this machine hands in what only root and the user of the agent may: samples of priority audit.',
+    advice: 'Hand it in with another priority, alarm for instance, or as root.',
+  },
   TELEMETRY_UNAVAILABLE: {
     kind: 'transient',
     meaning: 'The socket for local programs cannot be made or does not answer.',
@@ -53,7 +58,6 @@ export const telemetryFailures = {
   OUTBOX_IN_MEMORY: {
     kind: 'broken',
     meaning: 'The outbox cannot be kept on disk: what is not sent is lost with the process.',
-    advice:
-      'Check the state folder (ls -ld, df -h, mount) as the message says, then: systemctl restart iot-device-agent',
+    advice: 'Check the state folder (ls -ld, df -h, mount) as the message says. The file is tried again every 30 s.',
   },
 } as const satisfies Record<string, FailureEntry>

@@ -82,9 +82,23 @@ async function readAnswer(call: ClientRequest): Promise<string> {
 async function upload(call: ClientRequest, body: Post['body']): Promise<void> {
   for await (const chunk of body) {
     if (call.destroyed) return
-    if (!call.write(chunk)) await Promise.race([once(call, 'drain'), once(call, 'close')])
+    if (!call.write(chunk)) await hasRoom(call)
   }
   call.end()
+}
+
+/** Resolves when more may be written, or when nothing can be any more; leaves no listener. */
+async function hasRoom(call: ClientRequest): Promise<void> {
+  const over = new AbortController()
+  const unlessOver = (error: unknown) => {
+    if (!over.signal.aborted) throw error
+  }
+  const events = ['drain', 'close'].map((name) => once(call, name, { signal: over.signal }).catch(unlessOver))
+  try {
+    await Promise.race(events)
+  } finally {
+    over.abort()
+  }
 }
 
 function postedOf(line: string): Posted {

@@ -7,7 +7,7 @@ export type CommandSource = Written & Required<Pick<Written, 'stream' | 'timeout
 
 /** Whether the agent keeps the stream for itself: that of the device's own measurements, and whatever bears its name. */
 export function isReserved(stream: string): boolean {
-  return stream === 'device' || /^iotagent/i.test(stream)
+  return stream === 'device' || /^(alarms-|iotagent)/i.test(stream)
 }
 
 /** Longest run where none is written. */

@@ -18,10 +18,12 @@ export function formatOutbox(view: OutboxView): readonly string[] {
     row('Given up', `${sum(level.dropped)}${counted(level.dropped)}`),
     ...streams.slice(0, MAX_STREAMS).map((stream, at) => row(at === 0 ? 'Waiting' : '', streamText(stream, view.atMs))),
     ...moreThan(streams, MAX_STREAMS),
-    ...aside.slice(0, MAX_ASIDE).flatMap((one, at) => [
-      row(at === 0 ? 'Set aside' : '', asideText(one)),
-      row('', `  ${one.code}: ${one.message}`),
-    ]),
+    ...aside
+      .slice(0, MAX_ASIDE)
+      .flatMap((one, at) => [
+        row(at === 0 ? 'Set aside' : '', asideText(one)),
+        row('', `  ${one.code}: ${one.message}`),
+      ]),
     ...moreThan(aside, MAX_ASIDE),
     ...(aside.length === 0 ? [] : [row('', 'to read one: iot-device-agent outbox --body ID')]),
   ].map(printable)

@@ -120,13 +120,13 @@ export const warningTable = {
     severity: 'wrong',
     meaning: 'The outbox cannot be kept on disk: what is not sent is lost with the process.',
     advice:
-      'Check the state folder (ls -ld /var/lib/iot-device-agent, df -h, mount), then: systemctl restart iot-device-agent',
+      'Check the state folder: ls -ld /var/lib/iot-device-agent, df -h, mount. The file is tried again every 30 s.',
   },
   SOURCE_FAILING: {
     severity: 'wrong',
     meaning: 'A program that is run for its measurements has failed three times in a row.',
     advice:
-      'Run it by hand as the user of the agent: its output must be JSON. See: journalctl -u iot-device-agent | grep SOURCE_FAILED',
+      'Run it by hand as the user of the agent: sudo -u iot-device-agent PROGRAM. Its output must be JSON. See: journalctl -u iot-device-agent | grep SOURCE_FAILED',
   },
   OUTBOX_TORN: {
     severity: 'soon',

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { batchBody, isJsonText } from './batch.ts'
 import { creationOf } from './creation.ts'
 import type { BootTime, Creation } from './creation.ts'
@@ -57,11 +58,22 @@ export const buildMessage: BuildMessage = ({ samples }, { boot, compression }, g
   const { component } = first.label
   return {
     ...content,
-    messageId: first.id,
+    messageId: messageIdOf(samples),
     ...(creationTimeMs !== undefined && { creationTimeMs }),
     ...(component !== undefined && { component }),
     properties: { ...first.label.properties, ...ownProperties(dated, first.label) },
   }
+}
+
+/**
+ * A batch has an ID of its own, made of those of all its samples: a program that got no answer hands the same samples in
+ * again, and the batch that then begins with them may hold others behind them.
+ */
+function messageIdOf(samples: Parcel['samples']): string {
+  const [first, ...others] = samples
+  if (others.length === 0) return first.id
+  const ids = samples.map(({ id }) => id).join(' ')
+  return `batch-${createHash('sha256').update(ids).digest('hex').slice(0, 32)}`
 }
 
 /** With the time within the body set right as well, where the body is the agent's own. */

@@ -1,6 +1,8 @@
 import taken from '../../docs/performance.json' with { type: 'json' }
+import soak from '../../docs/soak.json' with { type: 'json' }
 import { telemetryTable } from '../../agent/telemetry/fields.ts'
 import { performancePage } from '../figures/page.ts'
+import { soakSection } from '../figures/soak-page.ts'
 import { configurationPage } from './configuration.ts'
 import { modelPage } from './dtdl.ts'
 import { exampleFile } from './example.ts'
@@ -16,7 +18,7 @@ export const documents: readonly Document[] = [
   { path: 'docs/configuration.md', make: configurationPage },
   { path: 'docs/failures.md', make: failuresPage },
   { path: 'docs/model/iot-device-agent-1.json', make: modelPage },
-  { path: 'docs/performance.md', make: () => performancePage(taken) },
+  { path: 'docs/performance.md', make: () => `${performancePage(taken)}\n${soakSection(soak)}` },
   { path: 'packaging/config.example.toml', make: exampleFile },
   { path: 'docs/telemetry.md', make: (page = '') => replaceBetweenMarkers(page, 'fields', telemetryTable()) },
   { path: 'docs/transitions.md', make: transitionsPage },

@@ -49,6 +49,21 @@ export function growthOf(looks: readonly Look[], what: 'rssMb' | 'anonymousMb', 
   return { earlyMb, lateMb, percent: (lateMb / earlyMb - 1) * 100, mbPerHour: (lateMb - earlyMb) / hours }
 }
 
+const COURSE_EVERY_MS = 5 * 60_000
+
+/** The first look at or after every fifth minute. */
+export function courseOf(
+  looks: readonly Look[],
+  startMs: number,
+): readonly { readonly minute: number; readonly rssMb: number; readonly anonymousMb: number }[] {
+  const endMs = looks.at(-1)?.atMs ?? startMs
+  const marks = Array.from({ length: Math.floor((endMs - startMs) / COURSE_EVERY_MS) }, (_, at) => at + 1)
+  return marks.flatMap((mark) => {
+    const look = looks.find(({ atMs }) => atMs - startMs >= mark * COURSE_EVERY_MS)
+    return look === undefined ? [] : [{ minute: mark * 5, rssMb: look.rssMb, anonymousMb: look.anonymousMb }]
+  })
+}
+
 /** Samples that were promised and did not come. */
 export function lostOf({ acknowledged, came, missing, dropped }: Delivery): number {
   return Math.max(0, acknowledged - came, missing) + dropped

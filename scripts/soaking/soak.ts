@@ -1,11 +1,12 @@
 /**
- * The soak: `node scripts/soaking/soak.ts [--minutes 60] [--seed 1]`.
+ * The soak: `node scripts/soaking/soak.ts [--minutes 60] [--seed 1] [--record]`.
  *
  * The built agent runs as a process of its own, with a sample a second of its own metrics and one a second from a local
  * program; the only way to its cloud, which is in this process, flaps by a plan that the seed decides. At the end JSON on
- * stdout. Exit 0 only if memory stayed within 10 % and nothing was lost, 2 when the command line is not understood.
+ * stdout, and with --record in docs/soak.json, from which docs/performance.md is made. Exit 0 only if memory stayed within 10 % and nothing was lost, 2 when the command line is not understood.
  */
 import { readdirSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -21,11 +22,12 @@ import { makeDevice } from '../../test/kit/device.ts'
 import { builtProgram } from '../../test/kit/program.ts'
 import { CLOUD_ADDRESS } from '../../test/kit/road.ts'
 import { memoryOf } from '../figures/process.ts'
+import type { Soak } from '../figures/soak-page.ts'
 import { watchArrivals } from './arrivals.ts'
 import type { Arrivals } from './arrivals.ts'
 import { flapUntil, pause } from './flapping.ts'
 import { handIn } from './hand-in.ts'
-import { growthOf, lostOf, problemsOf } from './judge.ts'
+import { courseOf, growthOf, lostOf, problemsOf } from './judge.ts'
 import type { Look } from './judge.ts'
 
 const LOOK_EVERY_MS = 10_000
@@ -37,30 +39,39 @@ const LAST_CHANCE_MS = 30_000
 
 const REGISTRATION_ID = 'soak-01'
 
+const RECORD = join(import.meta.dirname, '../../docs/soak.json')
+
 const options = readCommandLine()
 if (options === undefined) process.exitCode = 2
-else process.exitCode = await soak(options.minutes, options.seed)
+else process.exitCode = await soak(options)
 
-function readCommandLine(): { readonly minutes: number; readonly seed: number } | undefined {
+interface Options {
+  readonly minutes: number
+  readonly seed: number
+  readonly record: boolean
+}
+
+function readCommandLine(): Options | undefined {
   try {
     const { values } = parseArgs({
       options: {
         minutes: { type: 'string', default: '60' },
         seed: { type: 'string', default: '1' },
+        record: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     })
     const [minutes, seed] = [Number(values.minutes), Number(values.seed)]
-    if (!values.help && minutes > 0 && Number.isInteger(seed)) return { minutes, seed }
+    if (!values.help && minutes > 0 && Number.isInteger(seed)) return { minutes, seed, record: values.record }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error
     console.error(`soak: ${error.message}`)
   }
-  console.error('usage: soak [--minutes 60] [--seed 1]')
+  console.error('usage: soak [--minutes 60] [--seed 1] [--record]')
   return undefined
 }
 
-async function soak(minutes: number, seed: number): Promise<number> {
+async function soak({ minutes, seed, record }: Options): Promise<number> {
   await using cable = await layCable()
   await using cloud = await startCloud({
     hubHosts: ['hub-1.localhost'],
@@ -119,6 +130,10 @@ async function soak(minutes: number, seed: number): Promise<number> {
     ...{ messages, metrics, acknowledged, accepted: accepted.size, refused, dropped, lost, duplicates, outOfOrder },
   }
   console.log(JSON.stringify(result, undefined, 2))
+  if (record) {
+    const taken: Soak = { takenOn: new Date().toISOString().slice(0, 10), ...result, course: courseOf(looks, startMs) }
+    await writeFile(RECORD, `${JSON.stringify(taken, undefined, 2)}\n`)
+  }
   return result.ok ? 0 : 1
 }
 

@@ -51,7 +51,7 @@ export async function tellOffline(telling: Telling): Promise<Told> {
   await using folder = await makeTemporaryFolder()
   const disk = process.env['STORY_DISK']
   await using cloud = await startCloud({ authority: 'quick' })
-  const fleet = await cloud.enrollSasFleet()
+  const fleet = cloud.enrollSasFleet()
   const place = await makePlace(folder.path, 'device')
   const secrets = join(place, 'secrets')
   await mkdir(secrets, { mode: 0o700 })

@@ -191,6 +191,20 @@ for (const [kind, open] of Object.entries(kinds)) {
     for (const parcel of parcelsOf(box.outbox)) box.outbox.setAside(parcel, refused)
     await box.settle()
     assert.deepEqual([box.outbox.level().aside, box.outbox.level().dropped.refused], [100, 105])
+    const newest = Array.from({ length: 100 }, (_, at) => String(104 - at))
+    assert.deepEqual(
+      box.outbox.asideList().map(({ id }) => id),
+      newest,
+    )
+    assert.deepEqual([box.outbox.asideBody('4'), box.outbox.asideBody('5')], [undefined, '{}'])
+    // One more pushes the oldest out at once, whatever is in the file by then.
+    await box.keep(sample('last'))
+    for (const parcel of parcelsOf(box.outbox)) box.outbox.setAside(parcel, refused)
+    assert.deepEqual(
+      box.outbox.asideList().map(({ id }) => id),
+      ['last', ...newest.slice(0, -1)],
+    )
+    assert.deepEqual([box.outbox.asideBody('5'), box.outbox.asideBody('last')], [undefined, '{}'])
   })
 
   test(`${kind}: what came in too long ago is given up, unless a clock is in doubt`, async () => {
@@ -215,14 +229,16 @@ for (const [kind, open] of Object.entries(kinds)) {
     await ring
   })
 
-  test(`${kind}: an empty stream makes place for a new one, and 1,024 that hold samples do not`, async () => {
+  test(`${kind}: an empty stream makes place for a new one, and 256 that hold samples do not`, async () => {
     await using box = await open()
-    const names = Array.from({ length: 1024 }, (_, at) => `s${at}`)
+    const names = Array.from({ length: 256 }, (_, at) => `s${at}`)
     await box.keep(...names.map((stream) => sample(stream, { stream })))
     await box.keep(sample('over', { stream: 'one more' })).catch((error: unknown) => {
       assert.equal((error as Failure).code, 'OUTBOX_FULL')
     })
-    assert.match(box.outbox.level().trouble?.message ?? '', /one more.*1024/)
+    assert.match(box.outbox.level().trouble?.message ?? '', /one more.*256/)
+    await box.keep(sample('own', { stream: 'device' }), sample('alarm', { stream: 'alarms-500000' }))
+    assert.deepEqual(idsOf(box.outbox, 'device'), [['own']], 'the streams of the agent have places of their own')
     const [first] = parcelsOf(box.outbox, 's7')
     assert.ok(first)
     box.outbox.acknowledge(first)
@@ -235,7 +251,7 @@ for (const [kind, open] of Object.entries(kinds)) {
   test(`${kind}: a delivery that names too many streams is refused as a whole, and nothing is given up for it`, async () => {
     await using box = await open({ maxBytes: 1024 * SIZE })
     await box.keep(sized('kept'))
-    const many = Array.from({ length: 1024 }, (_, at) => sized(String(at), { stream: `s${at}` }))
+    const many = Array.from({ length: 256 }, (_, at) => sized(String(at), { stream: `s${at}` }))
     await box.keep(...many).catch((error: unknown) => assert.equal((error as Failure).code, 'OUTBOX_FULL'))
     assert.equal(box.outbox.level().trouble?.code, 'OUTBOX_FULL')
     assert.equal(box.outbox.level().depth, 1)

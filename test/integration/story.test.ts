@@ -3,15 +3,14 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { runProgram } from '../kit/program.ts'
-import type { Ran } from '../kit/program.ts'
+import type { Program, Ran } from '../kit/program.ts'
 
 const demo = fileURLToPath(new URL('../../scripts/story/demo.ts', import.meta.url))
 const withSmallDisk = fileURLToPath(new URL('../../scripts/story/with-small-disk', import.meta.url))
 
 function play(...args: readonly string[]): Promise<Ran> {
-  const beside = args.includes('offline') ? [withSmallDisk] : []
-  const [file = '', ...words] = [...beside, process.execPath, demo]
-  return runProgram([file, ...words], args, { PATH: process.env['PATH'] ?? '' })
+  const program: Program = args.includes('offline') ? [withSmallDisk, process.execPath, demo] : [process.execPath, demo]
+  return runProgram(program, args, { PATH: process.env['PATH'] ?? '' })
 }
 
 /** The object in the last line. */

@@ -12,7 +12,6 @@ import { systemClock } from '../../agent/system/clock.ts'
 import { createPeerUid } from '../../agent/telemetry/intake/peer-uid.ts'
 import { createFakeClock } from '../kit/clock.ts'
 import { ask, codeOf, curl, JSON_TYPE, knock, lastOf, NDJSON, openDoor, wire } from '../kit/telemetry-door.ts'
-import type { Answered } from '../kit/telemetry-door.ts'
 
 test('what is no HTTP is refused, and so are headers without end', async () => {
   await using door = await openDoor()
@@ -244,22 +243,6 @@ test('the time that the disk takes is not the client’s', async () => {
   stream.destroy()
 })
 
-test('64 connections are served, and there is room again when one leaves', async () => {
-  await using door = await openDoor()
-  const sockets = await Promise.all(Array.from({ length: 64 }, () => knock(door.path)))
-  for (const socket of sockets) {
-    socket.write('GET /health HTTP/1.1\r\n\r\n')
-    await once(socket, 'data')
-  }
-  await assert.rejects(ask(door.path, { method: 'GET', path: '/health' }))
-  sockets[0]?.destroy()
-  let answered: Answered | undefined
-  while (answered === undefined)
-    answered = await ask(door.path, { method: 'GET', path: '/health' }).catch(() => undefined)
-  assert.equal(answered.status, 200)
-  for (const socket of sockets) socket.destroy()
-})
-
 test('above the limit a request is refused with the time to wait, and let in after it', async () => {
   const clock = createFakeClock()
   await using door = await openDoor({ clock, samplesPerSecond: 10 })
@@ -273,6 +256,17 @@ test('above the limit a request is refused with the time to wait, and let in aft
   assert.deepEqual([stream.status, lastOf(stream)['stored']], [429, 0])
   await clock.advance(3000)
   assert.equal((await ask(door.path, { headers: JSON_TYPE, body: `[${'1,'.repeat(29)}1]` })).status, 200)
+})
+
+test('a large sample counts once for each 4 KiB that it begins', async () => {
+  const clock = createFakeClock()
+  await using door = await openDoor({ clock, samplesPerSecond: 10 })
+  const large = { headers: { 'Content-Type': 'text/plain' }, body: 'x'.repeat(49 * 4096 + 1) }
+  assert.equal((await ask(door.path, large)).status, 200)
+  assert.equal((await ask(door.path, large)).status, 200)
+  const refused = await ask(door.path, large)
+  // All of the common share is used up, and a user who had not been known has 10 of the 50.
+  assert.deepEqual([refused.status, refused.headers['retry-after'], codeOf(refused)], [429, '4', 'TELEMETRY_QUOTA'])
 })
 
 test('a stream that has begun is slowed down to the limit, not refused', async () => {

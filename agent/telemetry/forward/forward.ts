@@ -1,6 +1,7 @@
 import { asFailure, Failure } from '../../failure.ts'
 import type { FailureCode } from '../../failure.ts'
 import type { Bell } from '../bell.ts'
+import type { Outgoing } from '../message.ts'
 import type { Parcel, StreamView } from '../outbox/port.ts'
 import type { Sample } from '../sample.ts'
 import { createAllowance } from './allowance.ts'
@@ -108,25 +109,37 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     )
   }
 
+  const landBeside = (parcel: Parcel, trip: Trip) => {
+    trip.acknowledged += 1
+    options.onAcknowledged?.(parcel)
+    wake.ring()
+  }
+
   /** Nothing of the outbox hangs on it: a refusal is of no further interest, any other failure ends the session. */
   const launchBeside = (sample: Sample, trip: Trip, over: AbortController) => {
     beside = undefined
     const parcel: Parcel = { epoch, stream: NO_STREAM, first: 0, last: 0, samples: [sample], bytes: 0 }
     sendOne(trip.send, parcel).then(
-      ({ end }) => {
-        if (end !== 'acknowledged') return
-        trip.acknowledged += 1
-        options.onAcknowledged?.(parcel)
-        wake.ring()
-      },
+      ({ end }) => (end === 'acknowledged' ? landBeside(parcel, trip) : undefined),
       (error: unknown) => over.abort(error),
     )
   }
 
+  /** What cannot be made a message today cannot tomorrow. */
+  const builtFrom = (parcel: Parcel): Outgoing | Failure => {
+    try {
+      return options.build(parcel)
+    } catch (cause) {
+      return new Failure('MESSAGE_REFUSED', `no message can be made of it: ${asFailure(cause).message}`, { cause })
+    }
+  }
+
   /** A refusal is an outcome like any other, since it ends nothing. */
   const sendOne = async (send: Send, parcel: Parcel): Promise<Outcome> => {
+    const message = builtFrom(parcel)
+    if (message instanceof Failure) return { end: 'refused', failure: message }
     try {
-      await send(options.build(parcel))
+      await send(message)
       return { end: 'acknowledged' }
     } catch (error) {
       const failure = asFailure(error)
@@ -164,7 +177,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     for (;;) {
       const nowMs = now()
       const due = outbox.closeBatches()
-      if (beside !== undefined) launchBeside(beside, trip, over)
+      if (beside !== undefined && trip.alone === undefined) launchBeside(beside, trip, over)
       if (trip.flights.count() >= pace.window || trip.alone !== undefined) return undefined
       const candidates = candidatesOf(trip)
       const suspected = candidates.find(isSuspect)
@@ -221,7 +234,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const followEpoch = (trip: Trip) => {
     if (outbox.epoch() === epoch) return
     epoch = outbox.epoch()
-    backlog = new Map()
+    backlog = gatheredBy(outbox.streams(), new Map())
     suspect = undefined
     trip.alone = undefined
     trip.flights = createFlights()

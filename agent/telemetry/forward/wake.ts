@@ -11,6 +11,9 @@ export interface Wake {
   wait(delayMs: number | undefined, signal: AbortSignal): Promise<void>
 }
 
+/** Why a wait is over. Without a reason every abort would make an exception, with the cost of its stack. */
+const RUNG = Symbol('rung')
+
 export function createWake(clock: Clock): Wake {
   let rung = false
   let waiting: AbortController | undefined
@@ -18,13 +21,13 @@ export function createWake(clock: Clock): Wake {
   return {
     ring() {
       rung = true
-      waiting?.abort()
+      waiting?.abort(RUNG)
     },
     async wait(delayMs, signal) {
       signal.throwIfAborted()
       if (!rung) {
         const over = new AbortController()
-        const stop = () => over.abort()
+        const stop = () => over.abort(RUNG)
         waiting = over
         signal.addEventListener('abort', stop, { once: true })
         try {

@@ -23,6 +23,7 @@ export interface Refusal {
 /** Each failure that is a client's, or the disk's; every other is ours. */
 const statuses: Partial<Record<FailureCode, number>> = {
   TELEMETRY_INVALID: 400,
+  TELEMETRY_FORBIDDEN: 403,
   TELEMETRY_TOO_LARGE: 413,
   TELEMETRY_QUOTA: 429,
   OUTBOX_BUSY: 503,

@@ -15,6 +15,10 @@ export interface Client {
   uid(): Promise<number | undefined>
   /** Ends what is read or waited for, not what is being stored. */
   end(reason: Failure): void
+  /** At once, with whatever it was about. */
+  close(): void
+  /** When it last did something, in monotonic milliseconds; `Infinity` while we are at work for it. */
+  activeAtMs(): number
   /** Resolves when no request is left. */
   settled(): Promise<void>
   isBusy(): boolean
@@ -46,6 +50,7 @@ export function createClient(socket: Socket, options: ClientOptions): Client {
   const ended = new AbortController()
   socket.once('close', () => gone.abort())
   let expected: Expected = 'headers'
+  let activeAtMs = options.clock.monotonicMs()
   const onIdle = () => {
     if (expected === 'body') ended.abort(tooSlow())
     else socket.destroy()
@@ -53,6 +58,7 @@ export function createClient(socket: Socket, options: ClientOptions): Client {
   const watch = watchIdle(options.clock, HEADERS_MS, { onIdle, onFailure: options.onFailure }, gone.signal)
   const expect = (what: Expected) => {
     expected = what
+    activeAtMs = what === 'nothing' ? Infinity : options.clock.monotonicMs()
     watch.active(what === 'nothing' ? Infinity : IDLE_MS)
   }
 
@@ -80,6 +86,8 @@ export function createClient(socket: Socket, options: ClientOptions): Client {
     expect,
     uid: () => (uid ??= options.identify(socket)),
     end: (reason) => ended.abort(reason),
+    close: () => void socket.destroy(),
+    activeAtMs: () => activeAtMs,
     settled: () => turns,
     isBusy: () => waiting > 0,
   }

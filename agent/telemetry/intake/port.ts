@@ -19,9 +19,11 @@ export interface IntakeOptions {
   readonly samplesPerSecond: number
   /**
    * User ID of the process at the other end, undefined when nobody can tell; never rejects. Without it all clients
-   * share one limit.
+   * share one limit, and none may hand in what is for root and the agent.
    */
   readonly identify?: (socket: Socket) => Promise<number | undefined>
+  /** User ID of the agent; that of this process when it is left out. */
+  readonly ownUid?: number
   /** Hears of what is no client's fault. */
   readonly onFailure: (failure: Failure) => void
 }

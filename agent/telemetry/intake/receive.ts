@@ -6,6 +6,7 @@ import type { Sample } from '../sample.ts'
 import type { Admit } from './admission.ts'
 import { answer, BROKEN, statusOf } from './answer.ts'
 import type { Exchange } from './answer.ts'
+import { checkAudit } from './audit.ts'
 import { chunksOf } from './chunks.ts'
 import type { IntakeOptions } from './port.ts'
 import type { Wanted } from './request.ts'
@@ -34,6 +35,9 @@ export interface Arriving extends Exchange {
 
 /** Largest request of JSON that is not read line by line. */
 const MAX_JSON_BYTES = 8 * 1024 * 1024
+
+/** Source: IoT Hub quotas and throttling, metering of device-to-cloud messages. */
+const SHARE_BYTES = 4 * 1024
 
 /**
  * Stores a body that is read as a whole, all of its samples or none, and answers.
@@ -72,8 +76,15 @@ export async function store(
   isPatient: boolean,
 ): Promise<void> {
   if (samples.length === 0) return
-  await door.admit({ count: samples.length, uid: () => client.uid(), isPatient }, client.ended)
+  const uid = () => client.uid()
+  await checkAudit(samples, uid, door.options.ownUid ?? process.getuid?.())
+  await door.admit({ count: sharesOf(samples), uid, isPatient }, client.ended)
   await append(door, samples, wanted.durability)
+}
+
+/** A sample counts once for each 4 KiB that it begins, as a message does for the hub: large ones fill the outbox as well. */
+function sharesOf(samples: readonly Sample[]): number {
+  return samples.reduce((sum, { body }) => sum + Math.max(1, Math.ceil(Buffer.byteLength(body) / SHARE_BYTES)), 0)
 }
 
 /** What samples get that are read at this moment. */

@@ -164,7 +164,7 @@ function labelOf(
 
 /** The agent's own streams. */
 function isReservedStream(stream: unknown): boolean {
-  return typeof stream === 'string' && (stream === 'device' || stream.toLowerCase().startsWith('iotagent'))
+  return typeof stream === 'string' && (stream === 'device' || /^(alarms-|iotagent)/i.test(stream))
 }
 
 function oneOf(written: unknown, known: readonly string[]): string {

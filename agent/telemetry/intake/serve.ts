@@ -38,6 +38,12 @@ export async function serve(incoming: Incoming): Promise<void> {
   }
 }
 
+/** Answers a request for whose connection there is no place. */
+export async function turnAway(incoming: Incoming): Promise<void> {
+  incoming.response.setHeader('Connection', 'close')
+  await refuseBecause(incoming, new Failure('OUTBOX_BUSY', 'too many connections are open'))
+}
+
 async function receive(incoming: Incoming, query: string): Promise<void> {
   const { headers } = incoming.request
   const head = readHead({ query, contentType: headers['content-type'], contentEncoding: headers['content-encoding'] })

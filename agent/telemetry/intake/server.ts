@@ -7,9 +7,10 @@ import { listenOn, stopListening } from '../../system/unix-socket.ts'
 import { createAdmission } from './admission.ts'
 import { createClient, IDLE_MS } from './client.ts'
 import type { Client } from './client.ts'
+import { createCrowd, MAX_CONNECTIONS } from './crowd.ts'
 import { refuseSyntax } from './malformed.ts'
 import type { IntakeCounts, IntakeOptions } from './port.ts'
-import { serve } from './serve.ts'
+import { serve, turnAway } from './serve.ts'
 import { createRoom } from './whole.ts'
 
 export type { IntakeCounts, IntakeHealth, IntakeOptions } from './port.ts'
@@ -17,9 +18,6 @@ export type { IntakeCounts, IntakeHealth, IntakeOptions } from './port.ts'
 export interface Intake extends AsyncDisposable {
   counts(): IntakeCounts
 }
-
-/** Connections at a time; more are turned away by closing them. */
-const MAX_CLIENTS = 64
 
 const MAX_HEADER_BYTES = 16 * 1024
 
@@ -41,6 +39,7 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
   const { path, clock } = options
   let stopping = false
   const clients = new Map<Socket, Client>()
+  const crowd = createCrowd()
   const counts = { accepted: 0, refused: {} as Record<string, number> }
   const onFailure = (error: unknown) => options.onFailure(asFailure(error))
   const refused = ({ code }: Failure) => {
@@ -56,13 +55,21 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
   const server = createHttpServer()
   const take = (request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean) => {
     const client = clients.get(request.socket)
-    client?.take(() => serve({ request, response, client, door, awaitsContinue }))
+    client?.take(async () => {
+      const incoming = { request, response, client, door, awaitsContinue }
+      await ((await crowd.admits(client)) ? serve(incoming) : turnAway(incoming))
+    })
   }
   server.on('connection', (socket: Socket) => {
     const { identify = nobodyKnows } = options
     if (stopping) socket.destroy()
-    clients.set(socket, createClient(socket, { clock, identify, onFailure }))
-    socket.once('close', () => clients.delete(socket))
+    const client = createClient(socket, { clock, identify, onFailure })
+    clients.set(socket, client)
+    crowd.enter(client)
+    socket.once('close', () => {
+      clients.delete(socket)
+      crowd.leave(client)
+    })
   })
   server.on('request', (request, response) => take(request, response, false))
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => take(request, response, true))
@@ -95,7 +102,7 @@ function createHttpServer(): Server {
     requestTimeout: 0,
     keepAliveTimeout: IDLE_MS,
   })
-  server.maxConnections = MAX_CLIENTS
+  server.maxConnections = MAX_CONNECTIONS
   return server
 }
 

@@ -1,6 +1,5 @@
 import { Buffer } from 'node:buffer'
 import type { DatabaseSync } from 'node:sqlite'
-import type { Failure } from '../../failure.ts'
 import { PLAIN_LABEL } from '../sample.ts'
 import type { Label, Sample } from '../sample.ts'
 import type { AsideSample } from './port.ts'
@@ -36,7 +35,7 @@ export interface Aside {
   list(): readonly AsideSample[]
   /** Of the newest with this ID. */
   body(id: string): Sample['body'] | undefined
-  add(sample: Sample, reason: Failure, atMs: number): void
+  add(sample: Sample, reason: { readonly code: string; readonly message: string }, atMs: number): void
   isChanged(): boolean
   /** Writes what is new, and removes what is too much; part of a transaction. */
   write(): void

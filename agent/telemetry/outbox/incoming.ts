@@ -20,6 +20,8 @@ export interface Delivery {
   readonly bytes: number
   /** The lowest priority among them: what is above it does not make room. */
   readonly priority: Priority
+  /** Set when it is one message that was kept elsewhere before: the wall time at which it came in there. */
+  readonly carriedAtMs?: number
 }
 
 /** @throws Failure TELEMETRY_INVALID  a time is no number */

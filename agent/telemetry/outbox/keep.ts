@@ -7,7 +7,7 @@ import type { Delivery, Incoming } from './incoming.ts'
 import type { OutboxLimits } from './port.ts'
 import { makeRoom } from './room.ts'
 import type { Shelf } from './room.ts'
-import { MAX_STREAMS, placeOf } from './schema.ts'
+import { MAX_NAMED_STREAMS, MAX_OWN_STREAMS, placeOf } from './schema.ts'
 import type { SampleColumns } from './schema.ts'
 import { isEmpty } from './streams.ts'
 import type { Stream } from './streams.ts'
@@ -31,6 +31,13 @@ export interface Keeper {
   streamOf(name: string, priority: Priority): Stream
 }
 
+/** Whoever may name streams must not take the place of the device's own measurements and of alarms. */
+const OWN_STREAM = /^(device|alarms-\d+)$/
+
+function isOwn(name: string): boolean {
+  return OWN_STREAM.test(name)
+}
+
 export function createKeeper(
   database: DatabaseSync,
   shelf: Shelf,
@@ -51,10 +58,11 @@ export function createKeeper(
   }
   /** An empty stream gives way to a new one. */
   const makePlace = (name: string, used: ReadonlySet<Stream>) => {
-    if (streams.count() < MAX_STREAMS) return
-    const empty = [...streams.all()].find((one) => isEmpty(one) && one.stored === one.head && !used.has(one))
-    if (empty === undefined)
-      throw new Failure('OUTBOX_FULL', `no room for stream ${name}: ${MAX_STREAMS} others are in use`)
+    const most = isOwn(name) ? MAX_OWN_STREAMS : MAX_NAMED_STREAMS
+    const alike = [...streams.all()].filter((one) => isOwn(one.name) === isOwn(name))
+    if (alike.length < most) return
+    const empty = alike.find((one) => isEmpty(one) && one.stored === one.head && !used.has(one))
+    if (empty === undefined) throw new Failure('OUTBOX_FULL', `no room for stream ${name}: ${most} others are in use`)
     dropStream.run(empty.key)
     streams.forget(empty)
   }
@@ -86,6 +94,10 @@ export function createKeeper(
     const open = extended(company, newcomer, { number, monotonicMs: clock.monotonicMs(), batchSamples })
     streams.change(stream, { open })
   }
+  /** What was one message elsewhere shares it with nothing else. */
+  const closeAll = () => {
+    for (const stream of streams.all()) if (stream.open !== undefined) streams.change(stream, { open: undefined })
+  }
 
   return {
     append,
@@ -93,7 +105,9 @@ export function createKeeper(
     keep(delivery, atMs) {
       streamsOf(delivery)
       makeRoom(shelf, delivery, limits.maxBytes)
-      for (const sample of delivery.samples) put(sample, atMs)
+      const { samples, carriedAtMs } = delivery
+      for (const sample of samples) put(sample, carriedAtMs ?? atMs)
+      if (carriedAtMs !== undefined) closeAll()
     },
   }
 }

@@ -8,6 +8,8 @@ export interface OutboxOptions {
   readonly limits: OutboxLimits
   /** Hears of a refusal of the disk once until something could be stored again, and of damage: what was found, what came of it. */
   readonly onFailure: (failure: Failure) => void
+  /** Hears that an outbox in memory is on disk now. */
+  readonly onReturn?: () => void
   /** Hears of samples that were given up. */
   readonly onDropped?: (count: number, cause: DropCause) => void
   /** Whether the wall clock can be believed; yes when left out. Without that nothing is too old. */

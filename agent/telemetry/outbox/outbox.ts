@@ -1,5 +1,6 @@
 import { Failure } from '../../failure.ts'
 import { createBell } from '../bell.ts'
+import type { Bell } from '../bell.ts'
 import type { Sample } from '../sample.ts'
 import { deliveryOf } from './incoming.ts'
 import { levelOf } from './level.ts'
@@ -14,10 +15,16 @@ import type { Ground } from './worker.ts'
 /** What nobody waits for is written after this. */
 const RELAXED_MS = 1000
 
-/** @param inMemory why there is no file, when there is none */
-export function createOutbox(ground: Ground, options: OutboxOptions, inMemory?: Failure): Outbox {
+export interface OutboxParts {
+  /** Why there is no file, when there is none. */
+  readonly inMemory?: Failure
+  /** Its own one when left out. */
+  readonly arrived?: Bell
+}
+
+export function createOutbox(ground: Ground, options: OutboxOptions, parts: OutboxParts = {}): Outbox {
   const { clock, limits } = options
-  const arrived = createBell()
+  const { inMemory, arrived = createBell() } = parts
   const queue = createQueue(clock)
   let epoch = 1
   let isClosed = false
@@ -49,8 +56,8 @@ export function createOutbox(ground: Ground, options: OutboxOptions, inMemory?: 
 
   const append = (samples: readonly Sample[], durability: Durability) =>
     new Promise<void>((resolve, reject) => {
-      // While nothing can be stored, nothing is promised.
-      const promised = durability === 'relaxed' && worker.trouble() === undefined
+      // While nothing can be stored, nothing is promised; while much waits to be, who brings more is held up by it.
+      const promised = durability === 'relaxed' && worker.trouble() === undefined && !queue.isLong()
       const dueMs = clock.monotonicMs() + (promised ? RELAXED_MS : 0)
       const delivery = deliveryOf(samples)
       if (!queue.offer({ delivery, durability, dueMs, promised, resolve, reject })) throw busyFailure()

@@ -24,6 +24,8 @@ export interface Queue {
   /** Monotonic time by which something is to be written; undefined when nothing waits. */
   dueMs(): number | undefined
   isEmpty(): boolean
+  /** Whether so much waits that whoever brings more should wait until it is written. */
+  isLong(): boolean
   /** Takes all out. */
   clear(): readonly Waiting[]
 }
@@ -60,6 +62,7 @@ export function createQueue(clock: Pick<Clock, 'monotonicMs'>): Queue {
     },
     dueMs: () => (waiting.length === 0 ? undefined : dueMs),
     isEmpty: () => waiting.length === 0,
+    isLong: () => bytes > PATIENT_BYTES,
     clear() {
       const all = waiting
       waiting = []

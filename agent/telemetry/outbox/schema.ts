@@ -18,6 +18,10 @@ const NUMBERS_OF_A_STREAM = 2 ** 40
 /** Streams that one outbox holds; keys run from 1 to this. */
 export const MAX_STREAMS = 1024
 
+/** Of these, those that anybody may name, and those of the agent: alarms have one for each hour, for a month. */
+export const MAX_NAMED_STREAMS = 256
+export const MAX_OWN_STREAMS = MAX_STREAMS - MAX_NAMED_STREAMS
+
 /**
  * For every connection. A small cache, as the process is small; the lock is kept, so that there is no shared memory file;
  * checkpoints are called for, never left to a commit (wal.ts).

@@ -128,7 +128,7 @@ function createStore(database: DatabaseSync, path: string, log: Log, options: St
 
   return {
     shelf,
-    aside: { ...aside, list: () => guarded(aside.list), body: (id) => guarded(() => aside.body(id)) },
+    aside: { ...aside, list: () => guarded(() => aside.list()), body: (id) => guarded(() => aside.body(id)) },
     log,
     transact,
     keeper,

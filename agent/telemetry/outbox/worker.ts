@@ -241,7 +241,7 @@ function giveUp(open: Store, { delivery, promised, reject }: Waiting, failure: F
 }
 
 /** Lets everything else run that is ready. */
-function turn(): Promise<void> {
+export function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)
   })

@@ -137,7 +137,7 @@ function bodiesOf(command: Command, run: Run, limits: OutputLimits): readonly st
   const why = (what: string) => failed(command, words === '' ? what : `${what}: ${words}`)
   switch (how.end) {
     case 'notStarted':
-      throw failed(command, `cannot be started (${how.code})`)
+      throw failed(command, `cannot be started: ${command.program[0]} (${how.code})`)
     case 'late':
       throw why(`did not end within ${command.timeoutSeconds} s`)
     case 'tooMuch':

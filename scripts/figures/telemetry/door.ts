@@ -64,11 +64,16 @@ export async function pourLines(socketPath: string, query: string, next: () => s
     answer.on('error', said.reject)
     answer.on('end', () => said.resolve(tail))
   })
-  for (let chunk = next(); chunk !== undefined; chunk = next()) {
-    if (!asked.write(chunk)) await Promise.race([once(asked, 'drain'), said.promise])
+  let isAnswered = false
+  const answered = said.promise.finally(() => (isAnswered = true))
+  for (let chunk = next(); chunk !== undefined && !isAnswered; chunk = next()) {
+    if (asked.write(chunk)) continue
+    const over = new AbortController()
+    await Promise.race([once(asked, 'drain', { signal: over.signal }), answered])
+    over.abort()
   }
   asked.end()
-  const last = (await said.promise).trim().split('\n').at(-1) ?? ''
+  const last = (await answered).trim().split('\n').at(-1) ?? ''
   const { stored, error } = JSON.parse(last) as { readonly stored: number; readonly error?: object }
   if (error !== undefined) throw new Error(`the agent refused: ${last}`)
   return stored

@@ -50,7 +50,7 @@ test('a sample is stored, and its ID is printed', async () => {
 })
 
 test('each option says one thing of the sample', async () => {
-  await using door = await openDoor()
+  await using door = await openDoor({ identify: () => Promise.resolve(0) })
   const said = await send({
     socket: door.path,
     sample: '1',
@@ -99,6 +99,20 @@ test('lines on stdin are handed in as they come', async () => {
   const said = await send({ socket: door.path, stdin: slow() })
   assert.deepEqual(said, { exitCode: 0, stdout: '2 samples stored (synced)\n', stderr: '' })
   assert.deepEqual(door.bodies(), ['{"a":1}', '{"a":2}'])
+})
+
+test('a client that is faster than the agent gathers nothing, and says nothing of it', async () => {
+  await using door = await openDoor()
+  const warnings: Error[] = []
+  const note = (warning: Error) => void warnings.push(warning)
+  process.on('warning', note)
+  const line = `${JSON.stringify('x'.repeat(65_536))}\n`
+  const said = await send({ socket: door.path, stdin: chunks(...Array.from({ length: 60 }, () => line)) })
+  // A warning is told in a turn of its own.
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', note)
+  assert.deepEqual(said, { exitCode: 0, stdout: '60 samples stored (synced)\n', stderr: '' })
+  assert.deepEqual(warnings, [])
 })
 
 test('a stream that is refused in its middle ends there, with the line from which to go on', async () => {
@@ -205,5 +219,5 @@ test('the command needs no configuration but the runtime folder', async () => {
   assert.equal((await run()).status, 2)
   if (process.getuid?.() === 0) return
   await chmod(door.path, 0o000)
-  assert.match((await run('1')).stderr, /^ACCESS_DENIED/)
+  assert.match((await run('1')).stderr, /^CONTROL_DENIED/)
 })

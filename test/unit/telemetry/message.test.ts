@@ -61,7 +61,7 @@ test('bytes are sent as bytes, and no encoding is said of them that nobody gave'
   assert.ok(!('contentEncoding' in outgoing))
 })
 
-test('a batch is one JSON array in the order of the samples, under ID and time of the first', () => {
+test('a batch is one JSON array in the order of the samples, under the time of the first and an ID of its own', () => {
   const label: Label = { ...PLAIN_LABEL, component: 'pump', properties: { line: '4' } }
   const second = sample({ id: 's-2', createdAtMs: NOON + 1500, label, body: '{"a":1e2,"big":12345678901234567890}' })
   assert.deepEqual(build(parcel(sample({ label }), second)), {
@@ -70,11 +70,22 @@ test('a batch is one JSON array in the order of the samples, under ID and time o
       '{"id":"s-2","time":"2026-03-04T12:00:01.500Z","body":{"a":1e2,"big":12345678901234567890}}]',
     contentType: 'application/json',
     contentEncoding: 'utf-8',
-    messageId: 's-1',
+    // SHA-256 of the IDs with a blank between them: printf 's-1 s-2' | sha256sum | cut -c 1-32
+    messageId: 'batch-65a775783dcf5f77139c77e7a30212f5',
     creationTimeMs: NOON,
     component: 'pump',
     properties: { line: '4', iotAgentBatch: '2' },
   })
+})
+
+const idOf = (...samples: readonly [Sample, ...Sample[]]) => build(parcel(...samples)).messageId
+
+test('batches that begin alike and go on otherwise have different IDs, and the same batch has one', () => {
+  const [first, second, third] = ['s-1', 's-2', 's-3'].map((id) => sample({ id }))
+  assert.ok(first && second && third)
+  const ids = [idOf(first), idOf(first, second), idOf(first, second, third), idOf(second, first)]
+  assert.equal(new Set(ids).size, 4)
+  assert.equal(idOf(first, second), ids[1])
 })
 
 test('other text stands in a batch as a string and bytes in base64, and the batch says what they were', () => {

@@ -37,6 +37,8 @@ interface Bed {
   keep(stream: string, ids: readonly string[], priority?: Priority): Promise<void>
 }
 
+const onFailure = (failure: Failure) => assert.fail(failure.message)
+
 async function makeBed(
   context: TestContext,
   {
@@ -51,7 +53,6 @@ async function makeBed(
 ): Promise<Bed> {
   const folder = await makeTemporaryFolder()
   const clock = createFakeClock()
-  const onFailure = (failure: Failure) => assert.fail(failure.message)
   const outbox = await openOutbox(join(folder.path, 'outbox.db'), { clock, limits: room, onFailure })
   context.after(async () => {
     await outbox[Symbol.asyncDispose]()
@@ -69,9 +70,10 @@ async function makeBed(
     )
   const forwarder = createForwarder({
     ...{ outbox, clock, random, limits },
-    build: ({ samples: [first] }: Parcel): Outgoing => ({
-      ...{ body: first.body, messageId: first.id, contentType: 'application/json', properties: {} },
-    }),
+    build({ samples: [first] }: Parcel): Outgoing {
+      if (first.id === 'unmakeable') throw new RangeError('a test says so')
+      return { body: first.body, messageId: first.id, contentType: 'application/json', properties: {} }
+    },
     onSetAside: ({ samples: [first] }) => setAside.push(first.id),
     askForWitness: () => {
       witnesses.push(`witness-${witnesses.length + 1}`)
@@ -396,4 +398,38 @@ test('a sample that is sent beside without a session goes with the next one, and
   await settled()
   assert.deepEqual(second.ids(), [])
   await second.end()
+})
+
+test('what an outbox that was mended holds is a backlog, and goes at the rate of one', async (t) => {
+  const bed = await makeBed(t)
+  await bed.keep(
+    'a',
+    Array.from({ length: 200 }, (_, at) => `a${at}`),
+  )
+  let epoch = 1
+  const outbox = { ...bed.outbox, epoch: () => epoch }
+  const forwarder = createForwarder({
+    ...{ outbox, clock: bed.clock, random: () => 0, limits: { ...unbound, drainPerSecond: 1 } },
+    build: ({ samples: [{ id, body }] }: Parcel): Outgoing => ({
+      ...{ body, messageId: id, contentType: 'application/json', properties: {} },
+    }),
+  })
+  const trip = openTrip({ ...bed, forwarder })
+  await trip.reached(1)
+  epoch = 2
+  bed.outbox.arrived.ring()
+  await settled()
+  assert.deepEqual(trip.ids(), ['a0'])
+  assert.equal(forwarder.facts().backlog, 200)
+  await trip.end()
+})
+
+test('a sample of which no message can be made is set aside, and the session goes on', async (t) => {
+  const bed = await makeBed(t)
+  await bed.keep('a', ['unmakeable', 'a2'])
+  const trip = openTrip(bed)
+  await trip.reached(1)
+  assert.deepEqual(trip.ids(), ['a2'])
+  assert.deepEqual(bed.setAside, ['unmakeable'])
+  await trip.end()
 })

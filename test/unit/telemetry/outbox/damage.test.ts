@@ -24,6 +24,8 @@ async function overwrite(path: string, at: number, bytes: number): Promise<void>
   await file.write(Buffer.alloc(bytes, 0xa5), 0, bytes, at)
 }
 
+const storesNothing = () => assert.fail('nothing is stored any more')
+
 async function asideOf(path: string): Promise<readonly string[]> {
   const names = await readdir(dirname(path))
   return names.filter((name) => name.startsWith(`${basename(path)}.unreadable-`) && !name.endsWith('-wal'))
@@ -148,8 +150,13 @@ test('whoever stops the agent does not wait until a damaged file has been looked
       return clock.monotonicMs()
     },
   }
-  const openNew = () => assert.fail('nothing is stored any more')
-  const restoring = restore(folder.path, { heads: new Map(), dropped: undefined }, openNew, stopsInTheScan, stop.signal)
+  const restoring = restore(
+    folder.path,
+    { heads: new Map(), dropped: undefined },
+    storesNothing,
+    stopsInTheScan,
+    stop.signal,
+  )
   await assert.rejects(restoring, { message: 'stopped' })
   assert.equal(asked, 2)
   await using outbox = await openOutbox(folder.path, options)

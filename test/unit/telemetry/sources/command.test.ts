@@ -172,9 +172,9 @@ test('of many words the last 4 KiB are kept', async () => {
 test('a signal, a program that is not there, one that may not run, and one that is no path are failures', async () => {
   assert.equal((await failureOf('kill -KILL $$')).message, 'the command meter was ended by SIGKILL')
   const start = async (file: string) => (await failureOf('', { program: [file, 'secret-argument'] })).message
-  assert.equal(await start('/nowhere/probe'), 'the command meter cannot be started (ENOENT)')
-  assert.equal(await start('/etc'), 'the command meter cannot be started (EACCES)')
-  assert.equal(await start('/bin/\0'), 'the command meter cannot be started (ERR_INVALID_ARG_VALUE)')
+  assert.equal(await start('/nowhere/probe'), 'the command meter cannot be started: /nowhere/probe (ENOENT)')
+  assert.equal(await start('/etc'), 'the command meter cannot be started: /etc (EACCES)')
+  assert.equal(await start('/bin/\0'), 'the command meter cannot be started: /bin/\0 (ERR_INVALID_ARG_VALUE)')
 })
 
 test('output that is not JSON is a failure, and none of it is kept', async () => {
