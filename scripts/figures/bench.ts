@@ -24,7 +24,8 @@ const full: Method = {
   ...{ rounds: 4, retryAfterSeconds: 1, pollsBeforeAssigned: 1 },
   ...{ quietSeconds: 60, sendingSeconds: 2, bodyBytes: 256 },
   telemetry: {
-    ...{ rounds: 3, sampleBytes: 128, arraySamples: 100, batchSamples: 100, intakeSeconds: 1.5 },
+    ...{ rounds: 3, sampleBytes: 128, arraySamples: 100, batchSamples: 100 },
+    ...{ intakeSeconds: 1.5, settlingSeconds: 6 },
     ...{ throughSingle: 20_000, throughBatched: 100_000, pacedSeconds: 10, waiting: 1_000_000 },
     ...{ outageSeconds: 20, outagePerSecond: 100, pythonRetrySeconds: 10 },
     ...{ depths, depthRounds: 30, depthBlock: 1000 },
@@ -35,8 +36,15 @@ const full: Method = {
 const quick: Method = {
   ...{ ...full, rounds: 1, quietSeconds: 3, sendingSeconds: 0.3 },
   telemetry: {
-    ...{ ...full.telemetry, rounds: 1, intakeSeconds: 0.1, throughSingle: 1000, throughBatched: 5000 },
-    ...{ pacedSeconds: 1, waiting: 10_000, outageSeconds: 3, pythonRetrySeconds: 1 },
+    ...{
+      ...full.telemetry,
+      rounds: 1,
+      intakeSeconds: 0.1,
+      settlingSeconds: 0.3,
+      throughSingle: 1000,
+      throughBatched: 5000,
+    },
+    ...{ pacedSeconds: 1, waiting: 10_000, outageSeconds: 2, pythonRetrySeconds: 1 },
     ...{ depths: [1000, 10_000], depthRounds: 3, depthBlock: 100 },
   },
 }

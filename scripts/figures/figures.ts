@@ -97,6 +97,8 @@ export interface TelemetryMethod {
   readonly batchSamples: number
   /** For each entrance and class. */
   readonly intakeSeconds: number
+  /** After something that leaves work or memory behind, at the most. */
+  readonly settlingSeconds: number
   /** Samples that go through. */
   readonly throughSingle: number
   readonly throughBatched: number

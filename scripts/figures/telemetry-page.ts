@@ -42,7 +42,8 @@ all. Each value is the median of ${rounds} runs, with the least and the most of 
 the share of a user, the rate and the jitter of a backlog, the size of the outbox.
 
 Bytes written are ${code('write_bytes')} of ${code('/proc/PID/io')}: pages of 4 KiB, the outbox with its log and everything else that the agent writes. A page that is
-written again before it has gone to the disk counts once, and the journal of the file system does not count.
+written again before it has gone to the disk counts once, and the journal of the file system does not count. A transaction of one sample appends
+4,120 bytes to the log of SQLite, which lie in two such pages; later the page of the sample is copied from there into the file.
 
 ### What the socket accepts
 
@@ -58,8 +59,9 @@ hub has acknowledged the last; 20 messages are on their way at a time. The stand
 
 ${throughTable}
 
-At a steady rate, each a ${code('synced')} request of its own and a message of its own, for ${pacedSeconds} s each; at a low rate a few samples say little of the bytes. Here a sample is
-written and removed, or removed before it was copied from the log.
+At a steady rate, each a ${code('synced')} request of its own and a message of its own, for ${pacedSeconds} s each: ${pacedSeconds} samples only at
+the lowest rate, most of whose processor time is that of code which has not been compiled yet, and of being woken. Each sample is written, and
+removed with a later transaction.
 
 ${pacedTable}
 
@@ -88,8 +90,10 @@ ${depthTable}
 ${code('azure-iot-device')} keeps what it cannot send in memory. ${method.outagePerSecond} samples a second are handed to it and to the agent at the same time. After 2 s the hub ends
 all sessions and takes none (CONNACK 3) for ${method.outageSeconds} s; in the middle of that both processes are killed with SIGKILL and started again. The Python program
 (${code('scripts/figures/peers/python_outage.py')}) hands each sample to the client at once and repeats what the client reports as failed; a sample counts as sent when the client
-has it, one for the agent when it was answered 200. The client connects again ${method.pythonRetrySeconds} s after an attempt that failed, its default. Memory and processor time are those of the
-first half of the outage; for the agent they contain storing each sample on disk.
+has it, one for the agent when it was answered 200. A Python program that is connected leaves it to the client to connect again; one that starts in
+the outage tries each second. The agent tries less and less often, so as not to be part of the trouble, and is back later. Memory and
+processor time are those of the first half of the outage: for the agent they contain storing each sample on disk, for the Python client ${perHeldSample(taken)} of
+memory for each sample that it holds.
 
 ${outageTable}
 `
@@ -232,6 +236,14 @@ function perDay(taken: Performance): string {
   const kb = medianOf(taken, 'agent', 'restWrittenKb')
   if (kb === undefined) return 'an unknown number of'
   return showNumber((kb / 1024 / taken.method.quietSeconds) * 86_400, 1)
+}
+
+/** Memory that the Python client takes for a sample, from what it grew by in the first half of the outage. */
+function perHeldSample(taken: Performance): string {
+  const [before, after] = (['outageBeforeRssMb', 'outageRssMb'] as const).map((each) => medianOf(taken, 'python', each))
+  const { outageSeconds = Number.NaN, outagePerSecond = Number.NaN } = taken.method.telemetry ?? {}
+  if (before === undefined || after === undefined) return 'an unknown amount'
+  return `${showNumber(((after - before) * 1024) / ((outageSeconds / 2) * outagePerSecond), 1)} kB`
 }
 
 function duration(seconds: number): string {

@@ -6,8 +6,8 @@ import { createFakeClock } from '../kit/clock.ts'
 import { publication } from './cloud-client.ts'
 import { acknowledged, publish, startHub } from './cloud-telemetry-kit.ts'
 
-/** 2026-11-23 23:59:00 UTC. */
-const LATE_EVENING = Date.UTC(2026, 10, 23, 23, 59)
+/** 23:59:00 UTC of tomorrow: certificates are good from now on. */
+const LATE_EVENING = Math.floor(Date.now() / 86_400_000 + 2) * 86_400_000 - 60_000
 
 async function startSlow() {
   const clock = createFakeClock(Date.now())

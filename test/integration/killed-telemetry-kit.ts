@@ -54,7 +54,7 @@ export function handIn(socketPath: string, samples: readonly Written[], how: Ask
 
 export interface ProgramOptions {
   readonly socketPath: string
-  /** Of all IDs. */
+  /** All IDs begin with it: the ID of the device. */
   readonly name: string
   readonly streams: readonly string[]
   readonly seed: number
@@ -63,7 +63,7 @@ export interface ProgramOptions {
 }
 
 /** A program with one connection for each of its streams, on which each group goes out again until it is stored. */
-export interface Program {
+export interface Program extends AsyncDisposable {
   /** All that it has handed in, by ID. */
   readonly written: ReadonlyMap<string, Written>
   /** Makes no more; resolves once all was answered. */
@@ -76,6 +76,7 @@ const COME_AGAIN: readonly number[] = [0, 503]
 export function startSender({ socketPath, name, streams, seed, onEvent }: ProgramOptions): Program {
   const written = new Map<string, Written>()
   let isEnding = false
+  let isGivenUp = false
 
   const runStream = async (stream: string, at: number) => {
     const [chance, pauses] = [createChance(seed + 2 * at), createChance(seed + 2 * at + 1)]
@@ -91,15 +92,15 @@ export function startSender({ socketPath, name, streams, seed, onEvent }: Progra
     agent.destroy()
   }
   const handInUntilStored = async (group: readonly Written[], agent: Agent, pauses: () => number) => {
-    for (;;) {
+    while (!isGivenUp) {
       const answer = handIn(socketPath, group, { agent })
       onEvent('asked')
       const { status, text } = await answer
-      if (status === 200) break
+      if (status === 200) return onEvent('answered')
       assert.ok(COME_AGAIN.includes(status), `the door has answered ${status}: ${text}`)
       await pause(5 + pauses() * 20)
     }
-    onEvent('answered')
+    return undefined
   }
   const all = Promise.all(streams.map(runStream))
   // Whoever finishes hears of it; until then a failure may wait.
@@ -110,6 +111,11 @@ export function startSender({ socketPath, name, streams, seed, onEvent }: Progra
     async finish() {
       isEnding = true
       await all
+    },
+    async [Symbol.asyncDispose]() {
+      isEnding = true
+      isGivenUp = true
+      await Promise.allSettled([all])
     },
   }
 }
@@ -125,26 +131,28 @@ function writeSample(name: string, stream: string, n: number, chance: () => numb
   return { id: `${name}-${stream}-${n}`, stream, n, time, body }
 }
 
-/** What has arrived of one device, in its order. */
+/** What has arrived of the program of one device, in its order. */
 export interface Arrived {
   readonly messages: readonly Telemetry[]
   /** Samples of the program that have arrived at least once. */
   distinct(): number
-  stop(): void
 }
 
 export function watchArrivals(cloud: Cloud, deviceId: string, onSample: () => void = () => undefined): Arrived {
   const messages: Telemetry[] = []
   const ids = new Set<string>()
-  const stop = cloud.record.listen((event) => {
+  cloud.record.listen((event) => {
     if (event.kind !== 'telemetry' || event.message.deviceId !== deviceId) return
+    const samples = samplesOf(event.message)
+    // The agent may have something of its own to say.
+    if (!samples.some(({ id }) => id.startsWith(`${deviceId}-`))) return
     messages.push(event.message)
-    for (const { id } of samplesOf(event.message)) {
+    for (const { id } of samples) {
       ids.add(id)
       onSample()
     }
   })
-  return { messages, distinct: () => ids.size, stop }
+  return { messages, distinct: () => ids.size }
 }
 
 interface Unpacked {

@@ -9,14 +9,14 @@ import type { TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { askStatus } from '../../agent/control/status.ts'
 import { systemClock } from '../../agent/system/clock.ts'
+import { buildMessage } from '../../agent/telemetry/message.ts'
 import type { Cloud } from '../cloud/cloud.ts'
 import { layCable } from '../kit/cable.ts'
 import type { Cable } from '../kit/cable.ts'
-import { kinds, parcelsOf, sample } from '../kit/outbox.ts'
-import { buildMessage } from '../../agent/telemetry/message.ts'
 import { createChance } from '../kit/chance.ts'
 import { eventually, makeDevice } from '../kit/device.ts'
 import type { Device } from '../kit/device.ts'
+import { kinds, parcelsOf, sample } from '../kit/outbox.ts'
 import { builtProgram } from '../kit/program.ts'
 import type { AgentProcess } from '../kit/program.ts'
 import { CLOUD_ADDRESS } from '../kit/road.ts'
@@ -28,6 +28,7 @@ const seed = Number(process.env['KILL_SEED'] ?? randomInt(2 ** 31))
 /** When a life of the agent ends: after so many events of a kind since it began, or after a time alone. */
 interface Moment {
   readonly name: string
+  /** How many of all lives, of all variants together. */
   readonly share: number
   readonly event?: 'asked' | 'answered' | 'arrived'
   readonly mostEvents: number
@@ -38,10 +39,10 @@ interface Moment {
 }
 
 const moments: readonly Moment[] = [
-  { name: 'starting', share: 25, mostEvents: 0, mostMs: 500 },
+  { name: 'starting', share: 28, mostEvents: 0, mostMs: 500 },
   { name: 'first answers', share: 15, event: 'answered', mostEvents: 3, mostMs: 1 },
   { name: 'amid a group', share: 20, event: 'asked', mostEvents: 30, mostMs: 8 },
-  { name: 'draining', share: 15, event: 'arrived', mostEvents: 200, mostMs: 5 },
+  { name: 'draining', share: 20, event: 'arrived', mostEvents: 200, mostMs: 5 },
   { name: 'acknowledging', share: 15, event: 'arrived', mostEvents: 20, mostMs: 1 },
   { name: 'stopping', share: 10, event: 'answered', mostEvents: 10, mostMs: 20, stopsForMs: 60 },
   { name: 'told to stop', share: 10, event: 'asked', mostEvents: 30, mostMs: 50, stopsForMs: 0 },
@@ -111,7 +112,7 @@ async function liveThrough(
     return () => listeners.delete(listener)
   }
   const arrived = watchArrivals(cloud, variant.id, () => tell('arrived'))
-  const sender = startSender({
+  await using sender = startSender({
     ...{ socketPath: device.config.paths.telemetrySocket, name: variant.id, seed: seed + 1000, onEvent: tell },
     streams: ['press', 'belt', 'oven'],
   })
@@ -137,9 +138,9 @@ async function liveThrough(
   assert.deepEqual({ changed, lostByDropping }, { changed: [], lostByDropping: [] })
 }
 
-async function makeStage(cloud: Cloud, { id, batching }: Variant): Promise<Device & AsyncDisposable> {
+async function makeStage(cloud: Cloud, { id, batching }: Variant): Promise<Device> {
   const pair = await cloud.authority.makeDevice(id)
-  const device = await makeDevice(cloud, {
+  return await makeDevice(cloud, {
     ...{ registrationId: id, pair, program: builtProgram },
     toml: `[telemetry]
 device = false
@@ -150,7 +151,6 @@ messagesPerSecond = 0
 jitterSeconds = 0
 `,
   })
-  return device
 }
 
 /** One life of the agent; false when its moment did not come and it was killed all the same. */

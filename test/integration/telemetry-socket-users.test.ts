@@ -121,7 +121,7 @@ test('64 connections are served, the next is told so, and there is room again wh
     assert.equal(lastOf(refused)['stored'], 0)
   }
   const late = await knock(door.path)
-  late.write(wire('1'))
+  late.write('GET /health HTTP/1.1\r\n\r\n')
   assert.match(await text(late), /^HTTP\/1.1 503 /, 'its connection is closed with the answer')
   assert.deepEqual(door.samples, [])
   for (const socket of sockets) await look(socket)

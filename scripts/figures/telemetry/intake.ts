@@ -1,6 +1,5 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { durabilities } from '../../../agent/telemetry/outbox/port.ts'
 import type { Durability } from '../../../agent/telemetry/outbox/port.ts'
 import { entrances } from '../figures.ts'
@@ -8,7 +7,7 @@ import type { Entrance } from '../figures.ts'
 import type { Values } from '../measure.ts'
 import { writtenBytes } from '../process.ts'
 import { openDoor, pourLines } from './door.ts'
-import { emptyOutbox, sampleOf, startTapped, whileAway } from './tapped.ts'
+import { emptyOutbox, sampleOf, settle, startTapped, whileAway } from './tapped.ts'
 import type { Bench, Tapped } from './tapped.ts'
 
 /** What is `relaxed` is written within 1 s. */
@@ -27,7 +26,7 @@ export async function measureIntake(bench: Bench): Promise<Values> {
       for (const entrance of entrances) {
         const before = writtenBytes(agent.pid)
         const { samples, seconds } = await enter(entrance, agent, durability, bench)
-        if (durability === 'relaxed') await sleep(RELAXED_MS)
+        if (durability === 'relaxed') await settle(bench, RELAXED_MS)
         values[`accepted.${entrance}.${durability}`] = samples / seconds
         values[`bytes.${entrance}.${durability}`] = (writtenBytes(agent.pid) - before) / samples
       }

@@ -3,7 +3,7 @@ import { rates } from '../figures.ts'
 import type { Values } from '../measure.ts'
 import { threadCpuMs, writtenBytes } from '../process.ts'
 import { openDoor } from './door.ts'
-import { arrivals, emptyOutbox, sampleOf, startTapped } from './tapped.ts'
+import { arrivals, emptyOutbox, sampleOf, settle, startTapped } from './tapped.ts'
 import type { Bench, Tapped } from './tapped.ts'
 
 /** Programs that hand in at the same time, so that one slow answer holds back none of the others. */
@@ -26,7 +26,7 @@ export async function measurePaced(bench: Bench): Promise<Values> {
     await Promise.race([agent.early, coming.all])
     await sleep(Math.max(0, fromMs + (count * 1000) / rate - performance.now()))
     values[`cpu.${rate}`] = ((threadCpuMs(agent.pid) - cpuFromMs) * 60_000) / (performance.now() - fromMs)
-    await sleep(WRITTEN_MS)
+    await settle(bench, WRITTEN_MS)
     values[`bytes.${rate}`] = (writtenBytes(agent.pid) - bytesFrom) / count
   }
   return values

@@ -28,13 +28,14 @@ const READY_WITHIN_MS = 30_000
 const LOOK_AGAIN_MS = 10
 
 /** What a start leaves to be done is not counted. */
-const SETTLING_MS = 1_000
+const STARTED_MS = 1_000
 
 /**
  * Starts the agent and waits for its door; when the hub is there, for its session too. Nothing bounds it: neither the
  * share of a user nor the rate of a backlog.
  */
-export async function startTapped({ around, device }: Bench, batchSamples: number, hub: Hub): Promise<Tapped> {
+export async function startTapped(bench: Bench, batchSamples: number, hub: Hub): Promise<Tapped> {
+  const { around, device } = bench
   const program = programOf('agent', 'cachedCaFile', device, around)
   if (program === undefined) throw new Error('the agent has no such way')
   const configDir = join(device.folder, 'etc')
@@ -45,6 +46,7 @@ export async function startTapped({ around, device }: Bench, batchSamples: numbe
   const tapped = { ...running, socketPath: join(device.folder, 'run/telemetry.sock') }
   try {
     await Promise.race([running.early, untilReady(tapped.socketPath, hub)])
+    await settle(bench, STARTED_MS)
   } catch (error) {
     await running.kill()
     throw error
@@ -75,7 +77,6 @@ async function untilReady(socketPath: string, hub: Hub): Promise<void> {
     if (performance.now() > endMs) throw new Error(`the agent was not ready within ${READY_WITHIN_MS} ms`)
     await sleep(LOOK_AGAIN_MS)
   }
-  await sleep(SETTLING_MS)
 }
 
 async function isReady(socketPath: string, hub: Hub): Promise<boolean> {
@@ -87,6 +88,11 @@ async function isReady(socketPath: string, hub: Hub): Promise<boolean> {
     // Nobody listens yet.
     return false
   }
+}
+
+/** Waits so long, or shorter where values do not matter. */
+export async function settle({ method }: Bench, delayMs: number): Promise<void> {
+  await sleep(Math.min(delayMs, method.settlingSeconds * 1000))
 }
 
 /** Throws away what waits. */
@@ -120,7 +126,7 @@ export function sampleOf(number: number, bytes: number): string {
 }
 
 /** Samples that came in one message of a device; those that nobody handed in are none. */
-export function samplesIn({ deviceId, body, properties }: Telemetry, device: Device): number {
+export function samplesIn({ deviceId, body, properties }: Telemetry, device: Pick<Device, 'deviceId'>): number {
   if (deviceId !== device.deviceId) return 0
   const batch = properties['iotAgentBatch']
   return batch ? Number(batch) : Number(body.toString('latin1', 0, 5) === '{"n":')

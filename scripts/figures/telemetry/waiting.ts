@@ -1,10 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Values } from '../measure.ts'
 import { memoryOf, peakMb, threadCpuMs, writtenBytes } from '../process.ts'
 import { pourLines } from './door.ts'
-import { arrivals, emptyOutbox, startTapped, whileAway } from './tapped.ts'
+import { arrivals, emptyOutbox, settle, startTapped, whileAway } from './tapped.ts'
 import type { Bench } from './tapped.ts'
 import { linesOf } from './through.ts'
 
@@ -23,14 +22,14 @@ export async function measureWaiting(bench: Bench): Promise<Values> {
 async function fill(bench: Bench): Promise<Values> {
   const { waiting, batchSamples, sampleBytes } = bench.method
   await using agent = await startTapped(bench, batchSamples, 'away')
-  await sleep(SETTLING_MS)
+  await settle(bench, SETTLING_MS)
   const none = memoryOf(agent.pid)
   const fromMs = performance.now()
   const stored = pourLines(agent.socketPath, 'durability=written', linesOf(waiting, sampleBytes))
   const count = await Promise.race([agent.early, stored])
   if (count !== waiting) throw new Error(`${count} of ${waiting} samples were stored`)
   const fillSeconds = (performance.now() - fromMs) / 1000
-  await sleep(SETTLING_MS)
+  await settle(bench, SETTLING_MS)
   const all = memoryOf(agent.pid)
   const { size } = await stat(join(bench.device.folder, 'state/outbox.db'))
   return {
@@ -43,7 +42,7 @@ async function fill(bench: Bench): Promise<Values> {
 /** What is held because samples wait, without what their coming in has left behind. */
 async function startAnew(bench: Bench): Promise<Values> {
   await using agent = await startTapped(bench, bench.method.batchSamples, 'away')
-  await sleep(SETTLING_MS)
+  await settle(bench, SETTLING_MS)
   const { rssMb, anonymousMb } = memoryOf(agent.pid)
   return { anewWaitingRssMb: rssMb, anewWaitingAnonymousMb: anonymousMb }
 }
@@ -54,7 +53,7 @@ async function drain(bench: Bench): Promise<Values> {
   await using agent = await startTapped(bench, batchSamples, 'there')
   const { firstMs, lastMs } = await Promise.race([agent.early, coming.all])
   // The last acknowledgements are written within 2 s.
-  await sleep(2_500)
+  await settle(bench, 2_500)
   return {
     ...{ drainStartMs: firstMs - agent.startedMs, drainSeconds: (lastMs - firstMs) / 1000 },
     ...{ drainPeakMb: peakMb(agent.pid), drainCpuUs: (threadCpuMs(agent.pid) * 1000) / waiting },
