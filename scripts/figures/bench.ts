@@ -21,10 +21,10 @@ const tell = (text: string) => process.stderr.write(`${text}\n`)
 type Method = RoundOptions['method']
 
 const full: Method = {
-  ...{ rounds: 4, retryAfterSeconds: 1, pollsBeforeAssigned: 1 },
+  ...{ rounds: 2, retryAfterSeconds: 1, pollsBeforeAssigned: 1 },
   ...{ quietSeconds: 60, sendingSeconds: 2, bodyBytes: 256 },
   telemetry: {
-    ...{ rounds: 3, sampleBytes: 128, arraySamples: 100, batchSamples: 100 },
+    ...{ rounds: 1, sampleBytes: 128, arraySamples: 100, batchSamples: 100 },
     ...{ intakeSeconds: 1.5, settlingSeconds: 6 },
     ...{ throughSingle: 20_000, throughBatched: 100_000, pacedSeconds: 10, waiting: 1_000_000 },
     ...{ outageSeconds: 20, outagePerSecond: 100, pythonRetrySeconds: 10 },
