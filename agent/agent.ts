@@ -3,11 +3,18 @@ import { readFile } from 'node:fs/promises'
 import { openAuth } from './auth.ts'
 import { openClockWatch } from './clock-watch.ts'
 import { exitCodes } from './commands/exit-codes.ts'
+import { isAwaited } from './config/awaited.ts'
+import { createLiveConfig } from './config/live.ts'
+import { loadConfig } from './config/load.ts'
+import type { Loaded, LoadOptions } from './config/load.ts'
+import { likelyControlSocket } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
+import { formatProblems, listProblems } from './config/problems.ts'
 import { HEALTH_TICK_MS, logHealth } from './connected.ts'
 import type { Attendance } from './connected.ts'
 import { orderOf } from './control/order.ts'
 import { answerOutbox } from './control/outbox.ts'
+import { isReload } from './control/reload.ts'
 import { openControl } from './control/server.ts'
 import { openAudit } from './credential/audit.ts'
 import { inspectKey, requireOwnFolder } from './credential/private-file.ts'
@@ -17,7 +24,11 @@ import type { Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
 import { openFlow } from './flow.ts'
 import type { Flow } from './flow.ts'
+import { held } from './held.ts'
+import type { Outcome } from './held.ts'
+import { judgeMachine } from './machine.ts'
 import { createMethods } from './methods/answer.ts'
+import { answerReload, createReload, rememberStatus } from './reload.ts'
 import { systemClock } from './system/clock.ts'
 import type { Clock } from './system/clock.ts'
 import { bounded } from './system/deadline.ts'
@@ -26,6 +37,7 @@ import { createLog } from './system/log.ts'
 import type { Log } from './system/log.ts'
 import { createNotify } from './system/notify.ts'
 import type { Notify } from './system/notify.ts'
+import { onHangUp } from './system/hang-up.ts'
 import { exitOnTheUnexpected, stopOnSignals } from './system/stop.ts'
 import { createBell } from './telemetry/bell.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
@@ -40,20 +52,33 @@ export interface World {
   readonly notify: Notify
   /** Judges the clock; the machine's own when left out. */
   readonly watchClock?: typeof openClockWatch
+  /** Reads the configuration once more, for a reload; that of this process when left out. */
+  readonly load?: () => Loaded
 }
 
 /** Time for everything to end after a signal, in milliseconds; systemd and operators are promised 2 s. */
 const STOP_WITHIN_MS = 1_500
 
-/** Runs the agent as this process until a signal ends it; the exit code comes back. */
-export async function runAgent(config: Config): Promise<number> {
+/**
+ * Runs the agent as this process until a signal ends it; the exit code comes back. Under systemd a device that nobody has
+ * named yet waits for its configuration; whoever starts the agent by hand is told at once.
+ */
+export async function runAgent(sources: LoadOptions): Promise<number> {
+  const { environment } = sources
+  const loaded = loadConfig(sources)
+  const supervised = (environment['NOTIFY_SOCKET'] ?? '') !== ''
+  if (!loaded.ok && !(supervised && isAwaited(loaded.problems))) {
+    process.stderr.write(formatProblems(loaded.problems))
+    return exitCodes.configurationInvalid
+  }
   const clock = systemClock
-  const log = createLog({ level: config.log.level, clock })
-  const notify = createNotify({ environment: process.env, clock, log })
+  const log = createLog({ level: loaded.ok ? loaded.value.log.level : 'info', clock })
+  const notify = createNotify({ environment, clock, log })
   const signal = stopOnSignals()
   exitOnTheUnexpected(log)
   try {
-    await liveAsAgent(config, { clock, log, notify, random: Math.random }, signal)
+    const config = await readyToLive(loaded, sources, { clock, log, notify }, signal)
+    await liveAsAgent(config, { clock, log, notify, random: Math.random, load: () => loadConfig(sources) }, signal)
     return 0
   } catch (error) {
     if (signal.aborted) return 0
@@ -65,13 +90,46 @@ export async function runAgent(config: Config): Promise<number> {
   }
 }
 
+/** Waits for a configuration that names this device, and for a machine that its state belongs to. */
+async function readyToLive(
+  loaded: Loaded,
+  sources: LoadOptions,
+  world: Pick<World, 'clock' | 'log' | 'notify'>,
+  signal: AbortSignal,
+): Promise<Config> {
+  const { log } = world
+  const unnamed = { ...world, socket: likelyControlSocket(sources.environment) }
+  const look = () => Promise.resolve(configurationOf(loadConfig(sources)))
+  const config = loaded.ok ? loaded.value : await held(look, unnamed, signal)
+  log.setLevel(config.log.level)
+  const { paths } = config
+  await makePrivateFolder(paths.stateDir)
+  await requireOwnFolder(paths.stateDir)
+  const judged = async () => {
+    const failure = await judgeMachine(paths, world)
+    return failure === undefined ? { value: undefined } : { failure }
+  }
+  await held(judged, { ...world, socket: paths.controlSocket }, signal)
+  return config
+}
+
+function configurationOf(loaded: Loaded): Outcome<Config> {
+  if (loaded.ok) return { value: loaded.value }
+  if (!isAwaited(loaded.problems)) return { failure: new Failure('CONFIG_INVALID', listProblems(loaded.problems)) }
+  const missing = loaded.problems.map(({ key, problem }) => `${key}: ${problem}`)
+  return { failure: new Failure('CONFIG_AWAITED', `waiting for a configuration: ${missing.join('; ')}`) }
+}
+
 /**
  * The story of a boot, and of all that follows until `signal` aborts. Shutdown is the reverse.
  *
  * @throws Failure AGENT_ALREADY_RUNNING, KEY_EXPOSED, CONFIG_INVALID, STATE_UNWRITABLE and others that end a start
  */
-export async function liveAsAgent(config: Config, world: World, signal: AbortSignal): Promise<void> {
-  const { clock, random, log, notify } = world
+export async function liveAsAgent(first: Config, world: World, signal: AbortSignal): Promise<void> {
+  const { clock, random, log } = world
+  const notify = rememberStatus(world.notify)
+  const live = createLiveConfig(first)
+  const { config } = live
   const { registrationId } = config.device
   log.info('starting', { version, node: process.versions.node, registrationId, idScope: config.dps.idScope })
   const ca = await readAuthorities(config)
@@ -86,7 +144,8 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
   const audit = await openAudit(config.paths.auditFile, clock, onTrouble)
   const status = () => statusOf(facts, surroundings, clock.now())
   const methods = createMethods({
-    ...{ clock, version, status, allowed: new Set<string>(config.methods.allowed), onFailure: onTrouble },
+    ...{ clock, version, status, onFailure: onTrouble },
+    allowed: { has: (name) => config.methods.allowed.some((allowed) => allowed === name) },
     order: (order) => orderly(facts, order),
     setLogLevel: (level) => log.setLevel(level),
     audit: ({ payload, ...entry }) => void audit.append({ what: 'method', ...entry, ...payload }),
@@ -98,6 +157,10 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
   const watch = await (world.watchClock ?? openClockWatch)(attendance, ca)
   facts.clock = () => watch.current()
   facts.audit = () => ({ seq: audit.head().seq, head: audit.head().hash, intact: audit.intact })
+  const ready = Promise.withResolvers<void>()
+  const { load = () => loadConfig({ environment: process.env }) } = world
+  const { lastStatus } = notify
+  const reload = createReload({ live, flow, load, ready: ready.promise, lastStatus }, attendance, signal)
   await using _control = await openControl({
     path: config.paths.controlSocket,
     clock,
@@ -106,9 +169,11 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
       logHealth(attendance)
       if (request.ask === 'status') return status()
       if (request.ask === 'outbox') return answerOutbox(request, outbox, clock.now())
+      if (isReload(request)) return answerReload(reload)
       return orderly(facts, orderOf(request))
     },
   })
+  using _hangUps = onHangUp(() => void reload())
   const rotation = await openAuth(
     {
       ca,
@@ -131,6 +196,7 @@ export async function liveAsAgent(config: Config, world: World, signal: AbortSig
   const work: Promise<unknown>[] = []
   try {
     await untilStopped([unlessAborted(notify.ready('looking for a certificate'), signal)], signal)
+    ready.resolve()
     if (!signal.aborted) work.push(...begin({ rotation, watch, flow }, attendance, stop))
     await untilStopped(work, signal)
   } finally {

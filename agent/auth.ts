@@ -14,7 +14,7 @@ import { asFailure, Failure } from './failure.ts'
 import { keepConnected, reachForRehearsal } from './link.ts'
 import { loadCredential, loadPair, readSas, refOf, takeInventory } from './loaded.ts'
 import type { Credentials } from './loaded.ts'
-import { policyOf } from './policy.ts'
+import { livePolicyOf } from './policy.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
 
 /** What the credentials of a running agent need beside their attendance. */
@@ -48,8 +48,15 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     toldLast = failure.message
   }
   const ports: RotationPorts = {
-    ...{ clock, random, policy: policyOf(config), onTrouble },
-    limits: { registerMs: config.auth.registerWithinSeconds * 1000, proveMs: config.auth.proveWithinSeconds * 1000 },
+    ...{ clock, random, policy: livePolicyOf(config), onTrouble },
+    limits: {
+      get registerMs() {
+        return config.auth.registerWithinSeconds * 1000
+      },
+      get proveMs() {
+        return config.auth.proveWithinSeconds * 1000
+      },
+    },
     clockTrust: () => watch.current().trust,
     inventory: () => takeInventory(credentials, tellOnce),
     load: () => journal.load(),

@@ -13,8 +13,6 @@ export async function openClockWatch(
   { config, clock, random, log, facts }: Pick<Attendance, 'config' | 'clock' | 'random' | 'log' | 'facts'>,
   ca: string | undefined,
 ): Promise<ClockTrustWatch> {
-  const { skewSource } = config.clock
-  const server = skewSource === 'off' ? undefined : parseAddress(skewSource)
   return createClockTrust({
     ...{ clock, random, log, uptimeMs: systemUptimeMs, buildMs: builtAtMs },
     vaultMs() {
@@ -23,6 +21,10 @@ export async function openClockWatch(
     },
     good: await openGoodTime({ path: config.paths.clockFile, clock, buildMs: builtAtMs, log }),
     synchronisation: createSynchronisation({ clock }),
-    ...(server && { measure: (signal: AbortSignal) => measureSkew({ ...server, ca }, clock, signal) }),
+    async measure(signal) {
+      const { skewSource } = config.clock
+      const server = skewSource === 'off' ? undefined : parseAddress(skewSource)
+      return server && measureSkew({ ...server, ca }, clock, signal)
+    },
   })
 }

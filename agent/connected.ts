@@ -17,7 +17,7 @@ import { difference } from './twin/difference.ts'
 import type { JsonObject } from './twin/json.ts'
 import { isNews } from './twin/news.ts'
 import { reconcile } from './twin/reconcile.ts'
-import type { Settings } from './twin/reconcile.ts'
+import type { Reconciliation, Settings } from './twin/reconcile.ts'
 import { ourPart } from './twin/reported.ts'
 
 /** What a session is attended with. */
@@ -149,22 +149,46 @@ function retryMs(failure: Failure | undefined, failed: number, { random }: Atten
 }
 
 /** Applies what the cloud wishes and keeps the answers for the next report. */
-function follow(document: TwinDocument, { config, clock, facts, log, schedule }: Attendance): void {
+function follow(document: TwinDocument, parts: Attendance): void {
+  const { clock, facts, log, schedule } = parts
   const read = readDesired(document)
   if (!read.ok) return log.warn('the desired properties cannot be understood', { problems: read.problems })
   const { version, wishes } = read.value
   if (isAlike(facts.desired, read.value)) return
   facts.desired = { ...read.value, readAtMs: clock.now() }
   facts.rotation?.wish({ version, ...wishes.auth })
-  const configured: Settings = { intervalSeconds: config.telemetry.intervalSeconds, logLevel: config.log.level }
-  const current: Settings = { intervalSeconds: schedule.intervalMs() / 1000, logLevel: log.level() }
-  const { actions, acknowledgements } = reconcile({ desired: read.value, configured, current })
+  const { actions, acknowledgements } = reconciled(read.value, parts)
   facts.acknowledgements = acknowledgements
   for (const action of actions) {
     log.info('the twin changed a setting', { ...action })
     if (action.do === 'setInterval') schedule.setIntervalMs(action.seconds * 1000)
     else log.setLevel(action.level)
   }
+}
+
+/**
+ * Puts a changed interval or log level of the configuration in force. What the twin wishes keeps its precedence, and its
+ * answers tell what applies now.
+ *
+ * @param keys that have changed
+ * @returns those of them that the twin decides
+ */
+export function takeUpSettings(keys: readonly string[], parts: Attendance): readonly string[] {
+  const { config, facts, log, news, schedule } = parts
+  const wishes = facts.desired?.wishes ?? {}
+  const wished = { 'telemetry.intervalSeconds': wishes.intervalSeconds, 'log.level': wishes.logLevel }
+  const isOpen = (key: keyof typeof wished) => keys.includes(key) && wished[key] === undefined
+  if (isOpen('telemetry.intervalSeconds')) schedule.setIntervalMs(config.telemetry.intervalSeconds * 1000)
+  if (isOpen('log.level')) log.setLevel(config.log.level)
+  if (facts.desired !== undefined) facts.acknowledgements = reconciled(facts.desired, parts).acknowledgements
+  news.ring()
+  return keys.filter((key) => wished[key as keyof typeof wished] !== undefined)
+}
+
+function reconciled(desired: Desired, { config, log, schedule }: Attendance): Reconciliation {
+  const configured: Settings = { intervalSeconds: config.telemetry.intervalSeconds, logLevel: config.log.level }
+  const current: Settings = { intervalSeconds: schedule.intervalMs() / 1000, logLevel: log.level() }
+  return reconcile({ desired, configured, current })
 }
 
 /** On another hub the versions begin anew, so that the number alone does not tell. */

@@ -60,6 +60,8 @@ export interface Facts {
    */
   readonly promises: Map<string, number>
   awaitingSinceMs: number | undefined
+  /** Keys of the configuration whose new values wait for a restart. */
+  pendingKeys: readonly string[]
   acknowledged: number
   lastAcknowledgedAtMs: number | undefined
   /** When a sample was last given up, by cause. */
@@ -95,6 +97,7 @@ export function createFacts(nowMs: number): Facts {
     key: undefined,
     promises: new Map(),
     awaitingSinceMs: undefined,
+    pendingKeys: [],
     acknowledged: 0,
     lastAcknowledgedAtMs: undefined,
     lastDroppedMs: {},
@@ -175,6 +178,7 @@ export function statusOf(facts: Facts, { config, outbox, intervalMs }: Surroundi
         }),
     },
     clock: clockOf(facts),
+    configuration: { pending: facts.pendingKeys },
     telemetry: telemetryStatus(facts, outbox.level(), intervalMs()),
     warnings: facts.warnings,
   }

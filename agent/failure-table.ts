@@ -1,4 +1,6 @@
 import { authFailures } from './auth-failures.ts'
+import { importFailures } from './import-failures.ts'
+import { packageFailures } from './package-failures.ts'
 import { telemetryFailures } from './telemetry-failures.ts'
 
 /**
@@ -23,12 +25,9 @@ export interface FailureEntry {
 export const failureTable = {
   ...authFailures,
   ...telemetryFailures,
+  ...packageFailures,
+  ...importFailures,
 
-  CONFIG_INVALID: {
-    kind: 'invalid',
-    meaning: 'The configuration has problems; all of them are listed.',
-    advice: 'Mend each key as its line says, then: systemctl restart iot-device-agent',
-  },
   CA_FILE_UNREADABLE: {
     kind: 'transient',
     meaning: 'The file of trusted authorities for servers is missing or cannot be read.',

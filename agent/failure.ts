@@ -36,9 +36,14 @@ export class Failure extends Error {
   }
 }
 
+/** Whether a code that came from elsewhere is one of this table. */
+export function isFailureCode(code: string): code is FailureCode {
+  return Object.hasOwn(failureTable, code)
+}
+
 /** The row of a code that came from elsewhere; undefined when it is none of this table. */
 export function entryOf(code: string): FailureEntry | undefined {
-  return Object.hasOwn(failureTable, code) ? failureTable[code as FailureCode] : undefined
+  return isFailureCode(code) ? failureTable[code] : undefined
 }
 
 /**

@@ -18,6 +18,8 @@ import type { Sample } from './telemetry/sample.ts'
 import { createSchedule } from './telemetry/schedule.ts'
 import type { Schedule } from './telemetry/schedule.ts'
 import { createCommandSource } from './telemetry/sources/command.ts'
+import type { CommandSource } from './telemetry/sources/command.ts'
+import { createRoster } from './telemetry/sources/roster.ts'
 import { createStamp, readBootId } from './telemetry/stamp.ts'
 import type { Stamping } from './telemetry/stamp.ts'
 import { systemUptimeMs } from './time/uptime.ts'
@@ -41,6 +43,8 @@ export interface Flow extends AsyncDisposable {
   readonly sendOne: () => void
   /** Opens the door for local programs. */
   openDoor(): Promise<void>
+  /** Follows a configuration that has changed: what measures, and how long a message waits for company. */
+  takeUp(): void
   /** Everything that measures, each until `signal` aborts. */
   measure(signal: AbortSignal): readonly Promise<unknown>[]
 }
@@ -75,31 +79,51 @@ export async function openFlow(options: FlowOptions): Promise<Flow> {
     take: async () => keep(await measureDevice()),
   })
   const environment = process.env
-  const commands = config.telemetry.command.map((command) =>
-    createCommandSource({ command, clock, append, stamp: stamping.stamp, onFailure, environment }),
-  )
-  facts.sources = () => commands.map((command) => command.facts())
+  const device = createRoster<Pick<Schedule, 'run'>>()
+  const commands = createRoster<CommandSource>()
+  const assign = () => {
+    const { telemetry } = config
+    device.assign(telemetry.device ? [{ name: 'device', identity: 'device', create: () => schedule }] : [])
+    commands.assign(
+      telemetry.command.map((command) => ({
+        name: command.name,
+        identity: JSON.stringify(command),
+        create: () => createCommandSource({ command, clock, append, stamp: stamping.stamp, onFailure, environment }),
+      })),
+    )
+  }
+  assign()
+  facts.sources = () => commands.members().map((command) => command.facts())
   const parts = opened.move()
   return {
     ...{ outbox, forwarder, schedule, sendOne },
     async openDoor() {
       if (config.telemetry.socket.enabled) parts.use(await openDoor(options, outbox, stamping))
     },
-    measure: (signal) => [
-      ...(config.telemetry.device ? [schedule.run(signal)] : []),
-      ...commands.map((command) => command.run(signal)),
-    ],
+    takeUp() {
+      assign()
+      // Whoever waits for a batch has reckoned with the time that it had before.
+      outbox.arrived.ring()
+    },
+    measure: (signal) => [device.run(signal), commands.run(signal)],
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
 }
 
 function openOutbox({ config, clock, log, facts }: FlowOptions): Promise<Outbox> {
-  const { outbox, batchSamples, batchSeconds } = config.telemetry
   const limits: OutboxLimits = {
-    maxBytes: outbox.maxMegabytes * MEGABYTE,
-    maxAgeMs: outbox.maxDays * DAY_MS,
-    batchSamples,
-    batchMs: batchSeconds * 1000,
+    get maxBytes() {
+      return config.telemetry.outbox.maxMegabytes * MEGABYTE
+    },
+    get maxAgeMs() {
+      return config.telemetry.outbox.maxDays * DAY_MS
+    },
+    get batchSamples() {
+      return config.telemetry.batchSamples
+    },
+    get batchMs() {
+      return config.telemetry.batchSeconds * 1000
+    },
   }
   return openOutboxOrMemory(config.paths.outboxFile, {
     ...{ clock, limits, trusted: () => facts.clock().trust === 'trusted' },
@@ -141,15 +165,21 @@ function openForwarder(
   { config, clock, random, log, facts }: FlowOptions,
   { outbox, stamping, askForWitness }: ForwarderParts,
 ): Forwarder {
-  const { compression, drain } = config.telemetry
   return createForwarder({
     ...{ outbox, clock, random, askForWitness },
     limits: {
       window: WINDOW,
-      drainPerSecond: drain.messagesPerSecond,
-      drainJitterMs: drain.jitterSeconds * 1000,
+      get drainPerSecond() {
+        return config.telemetry.drain.messagesPerSecond
+      },
+      get drainJitterMs() {
+        return config.telemetry.drain.jitterSeconds * 1000
+      },
     },
-    build: (parcel) => buildMessage(parcel, { boot: stamping.bootTime(), compression }, gzipSync),
+    build(parcel) {
+      const { compression } = config.telemetry
+      return buildMessage(parcel, { boot: stamping.bootTime(), compression }, gzipSync)
+    },
     onAcknowledged(parcel) {
       facts.acknowledged += parcel.samples.length
       facts.lastAcknowledgedAtMs = clock.now()
@@ -168,7 +198,9 @@ async function openDoor(
   const intake = await openIntake({
     ...{ path: config.paths.telemetrySocket, clock, stamp },
     append: (samples, durability) => outbox.append(samples, durability),
-    samplesPerSecond: config.telemetry.socket.samplesPerSecond,
+    get samplesPerSecond() {
+      return config.telemetry.socket.samplesPerSecond
+    },
     health: () => {
       const { state, sinceMs } = facts.connection
       return { ...outbox.level(), connected: state === 'connected', sinceMs }

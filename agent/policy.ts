@@ -24,3 +24,27 @@ export function policyOf({ auth }: Config): AuthPolicy {
     },
   }
 }
+
+/** As `policyOf` says at the moment in which a part of it is looked at: a reload may change `config`. */
+export function livePolicyOf(config: Config): AuthPolicy {
+  return {
+    get born() {
+      return policyOf(config).born
+    },
+    get x509Enabled() {
+      return policyOf(config).x509Enabled
+    },
+    get downgradeAllowed() {
+      return policyOf(config).downgradeAllowed
+    },
+    get movesPerDay() {
+      return policyOf(config).movesPerDay
+    },
+    get soakMs() {
+      return policyOf(config).soakMs
+    },
+    get fallback() {
+      return policyOf(config).fallback
+    },
+  }
+}

@@ -1,3 +1,6 @@
+import type { MachineRoot } from '../system/machine-files.ts'
+import { thisMachine } from '../system/machine-identity.ts'
+import { fillDeviceId } from './device-id.ts'
 import { asWritten, settle } from './entries.ts'
 import type { Settled } from './entries.ts'
 import { judge } from './judge.ts'
@@ -9,19 +12,26 @@ import { configRules, isRegistrationId, pairKeys, pythonPair } from './rules.ts'
 import { configSchema } from './schema.ts'
 import { describeTables } from './setting.ts'
 import type { KeyInfo } from './setting.ts'
-import { look, readEnvironment, readFolder } from './sources.ts'
+import { look, readDropIns, readEnvironment, readFolder } from './sources.ts'
 import type { Environment } from './sources.ts'
 
 /** Where the administrator's files are when nothing else is said. */
 export const CONFIG_FOLDER = '/etc/iot-device-agent'
+
+/** Where the builder of an image leaves defaults, as /etc may be empty there. */
+const VENDOR_FOLDER = '/usr/lib/iot-device-agent/config.d'
 
 export interface LoadOptions {
   /** Usually `process.env`. */
   readonly environment: Environment
   /** Folder of config.toml and config.d; else IOT_AGENT_CONFIG_DIR, else `CONFIG_FOLDER`. Named, it must exist. */
   readonly folder?: string
+  /** Folder of the image builder's `*.toml`; need not exist. */
+  readonly vendorFolder?: string
   /** Where the Python client kept its pairs. */
   readonly pythonFolder?: string
+  /** What a registration ID is filled in from. */
+  readonly machine?: MachineRoot
 }
 
 /** Where every value comes from, keyed as in `telemetry.intervalSeconds`. A key without value has no origin. */
@@ -40,20 +50,24 @@ export type Loaded =
   | { readonly ok: false; readonly problems: readonly Problem[] }
 
 /**
- * Reads the whole configuration: config.toml, then config.d in name order, the environment last; a later place wins
- * key by key, in a list of tables entry by entry. Works without any file. Never throws for what an administrator wrote: all problems come back at once.
+ * Reads the whole configuration: the image builder's defaults, config.toml, then config.d in name order, the environment
+ * last; a later place wins key by key, in a list of tables entry by entry. A registration ID that is a template is filled
+ * in from the machine. Works without any file. Never throws for what an administrator wrote: all problems come back at once.
  */
 export function loadConfig(options: LoadOptions): Loaded {
   const tables = describeTables(configSchema)
   const folder = options.folder ?? (options.environment['IOT_AGENT_CONFIG_DIR'] || undefined)
   const layers = [
+    ...readDropIns(options.vendorFolder ?? VENDOR_FOLDER, tables),
     ...readFolder(folder ?? CONFIG_FOLDER, tables, folder !== undefined),
     readEnvironment(options.environment, tables),
   ]
   const python = findPythonPair(settle(tables, layers).found, options.pythonFolder)
-  const settled = settle(tables, [...layers, python])
+  const all = settle(tables, [...layers, python])
+  const filled = fillDeviceId(all.found, options.machine ?? thisMachine)
+  const settled = { ...all, found: filled.found }
   const judged = judge(configSchema, settled.keys, settled.found, configRules)
-  const unread = [...layers, python, settled].flatMap(({ problems }) => problems)
+  const unread = [...layers, python, settled, filled].flatMap(({ problems }) => problems)
   if (!judged.ok || unread.length > 0) {
     const wrong = judged.ok ? [] : judged.problems.map((problem) => asWritten(problem, settled.entries))
     return { ok: false, problems: [...unread, ...soundly(wrong, unread)] }

@@ -46,6 +46,8 @@ export interface Config extends Omit<Settings, 'auth' | 'clock' | 'issuer' | 'me
   readonly telemetry: Omit<Settings['telemetry'], 'command'> & { readonly command: readonly CommandSource[] }
   readonly issuer: Settings['issuer'] & { readonly folder: string }
   readonly paths: Paths
+  /** What all of this follows from. */
+  readonly written: Settings
 }
 
 /** Fills in what follows from other keys. */
@@ -72,6 +74,7 @@ export function deriveConfig(settings: Settings): Config {
       controlSocket: join(runtimeDir, CONTROL_SOCKET),
       telemetrySocket: join(runtimeDir, TELEMETRY_SOCKET),
     },
+    written: settings,
   }
 }
 

@@ -19,8 +19,13 @@ export interface Problem {
 
 /** All problems for a technician: one block each, what is wrong first, what to do last. Ends with a line break. */
 export function formatProblems(problems: readonly Problem[]): string {
+  return `CONFIG_INVALID: ${listProblems(problems)}`
+}
+
+/** The same without the code, as the message of a failure that has one. */
+export function listProblems(problems: readonly Problem[]): string {
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
-  return [`CONFIG_INVALID: the configuration has ${count}:`, ...problems.map(formatProblem)].join('\n\n').concat('\n')
+  return [`the configuration has ${count}:`, ...problems.map(formatProblem)].join('\n\n').concat('\n')
 }
 
 function formatProblem(problem: Problem, index: number): string {

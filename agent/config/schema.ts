@@ -20,7 +20,8 @@ const device = table('Who this device is.', {
   registrationId: setting(registrationId(), {
     description:
       'Name of this device at DPS, and subject CN of its certificate. Lower-case letters, digits and hyphens, no hyphen at either end, ' +
-      'at most 64: what DPS, the hub and X.509 all accept.',
+      'at most 64: what DPS, the hub and X.509 all accept. May hold {hostname}, {serial}, {dmi:NAME}, {mac:eth0} or {file:/absolute/path}, which ' +
+      'the machine fills in: "press-{serial}".',
     environment: 'DEVICE_ID',
     example: 'press-07',
     aliases: ['deviceId', 'id', 'name'],

@@ -13,16 +13,23 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** Largest configuration file, in bytes. Ours have a few hundred; more is a mistaken path. */
 const MAX_FILE_BYTES = 1024 * 1024
 
-/** `config.toml` and the `*.toml` of `config.d` in name order; only what is there. Hidden files are an editor's. */
+/** `config.toml` and the `*.toml` of `config.d` in name order; only what is there. */
 export function readFolder(folder: string, tables: readonly TableInfo[], mustExist: boolean): readonly Layer[] {
-  const dropIns = join(folder, 'config.d')
   try {
     if (mustExist && !isFolder(folder)) return [failed(folder, 'There is no such folder.')]
-    const names = listFolder(dropIns).filter((name) => name.endsWith('.toml') && !name.startsWith('.'))
-    const files = [join(folder, 'config.toml'), ...names.toSorted().map((name) => join(dropIns, name))]
-    return files.map((file) => readFile(file, tables))
   } catch (error) {
-    return [readFile(join(folder, 'config.toml'), tables), failed(dropIns, `It cannot be listed: ${reason(error)}.`)]
+    return [failed(folder, `It cannot be looked at: ${reason(error)}.`)]
+  }
+  return [readFile(join(folder, 'config.toml'), tables), ...readDropIns(join(folder, 'config.d'), tables)]
+}
+
+/** The `*.toml` of a folder in name order; hidden files are an editor's. None where there is no such folder. */
+export function readDropIns(folder: string, tables: readonly TableInfo[]): readonly Layer[] {
+  try {
+    const names = listFolder(folder).filter((name) => name.endsWith('.toml') && !name.startsWith('.'))
+    return names.toSorted().map((name) => readFile(join(folder, name), tables))
+  } catch (error) {
+    return [failed(folder, `It cannot be listed: ${reason(error)}.`)]
   }
 }
 

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import { Failure } from '../failure.ts'
+import { Failure, isFailureCode } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
 import { bounded } from '../system/deadline.ts'
 import { errorCode } from '../system/files.ts'
@@ -63,4 +63,10 @@ function connectionFailure(cause: unknown, path: string): unknown {
     default:
       return cause
   }
+}
+
+/** What the agent refused with, as the failure that it was; its code may be of a version that is not known here. */
+export function refusedBy({ code, message }: Extract<ControlAnswer, { ok: false }>): Failure {
+  if (isFailureCode(code)) return new Failure(code, message)
+  return new Failure('CONTROL_BAD_ANSWER', `the agent refused: ${code} ${message}`)
 }

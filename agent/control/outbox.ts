@@ -1,6 +1,6 @@
 import { Failure } from '../failure.ts'
 import { isObject } from '../system/json.ts'
-import { askControl } from './client.ts'
+import { askControl, refusedBy } from './client.ts'
 import type { AskOptions } from './client.ts'
 import type { ControlRequest } from './protocol.ts'
 import type { OutboxStatus } from './status.ts'
@@ -113,8 +113,7 @@ export async function askAsideBody(id: string, options: AskOptions): Promise<Buf
 async function askFor(request: ControlRequest, options: AskOptions): Promise<unknown> {
   const answer = await askControl(request, options)
   if (answer.ok) return answer.value
-  if (answer.code === 'SAMPLE_UNKNOWN') throw new Failure('SAMPLE_UNKNOWN', answer.message)
-  throw new Failure('CONTROL_BAD_ANSWER', `the agent refused: ${answer.code} ${answer.message}`)
+  throw refusedBy(answer)
 }
 
 function isOutboxView(value: unknown): value is OutboxView {

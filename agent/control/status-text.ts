@@ -9,6 +9,7 @@ import {
   waitingText,
 } from './auth-text.ts'
 import type { ConnectionStatus, Status } from './status.ts'
+import { restartText } from './reload.ts'
 import { outboxText, socketText, sourcesText, telemetryText } from './telemetry-text.ts'
 import { duration, isoSeconds } from './time-text.ts'
 import { daysLeft, judge } from './verdict.ts'
@@ -34,6 +35,7 @@ export function formatStatus(status: Status): readonly string[] {
     ...authRows(status, because),
     row('Telemetry', telemetryText(status)),
     row('Agent', agentText(status)),
+    ...rowIf('Config', restartText(status.configuration?.pending ?? [])),
   ]
   const reserved = Math.min(WARNING_LINES, 2 * status.warnings.length)
   const more = moreRows(status).slice(0, Math.max(0, MAX_LINES - head.length - reserved))

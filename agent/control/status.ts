@@ -3,7 +3,7 @@ import type { ClockTrust } from '../credential/policy.ts'
 import { Failure } from '../failure.ts'
 import type { Warning } from '../health/tracker.ts'
 import { isObject } from '../system/json.ts'
-import { askControl } from './client.ts'
+import { askControl, refusedBy } from './client.ts'
 import type { AskOptions } from './client.ts'
 
 /** Everything that `status` shows, as the running agent answers it. Times are wall time in milliseconds. */
@@ -23,6 +23,8 @@ export interface Status {
   readonly connection: ConnectionStatus
   readonly auth: AuthStatus
   readonly clock?: { readonly trust: ClockTrust; readonly skewSeconds?: number | undefined }
+  /** Keys whose new values wait for a restart; an agent of an earlier version has no reload. */
+  readonly configuration?: { readonly pending: readonly string[] }
   readonly telemetry: TelemetryStatus
   readonly warnings: readonly Warning[]
 }
@@ -153,10 +155,14 @@ const required: Readonly<Record<string, 'string' | 'number' | 'object'>> = {
   warnings: 'object',
 }
 
-/** Asks the running agent for its status; throws as `askControl` does. */
+/**
+ * Asks the running agent for its status; throws as `askControl` does.
+ *
+ * @throws Failure CONFIG_AWAITED, CONFIG_INVALID, MACHINE_CHANGED while the agent waits for one of these to pass
+ */
 export async function askStatus(options: AskOptions, signal?: AbortSignal): Promise<Status> {
   const answer = await askControl({ ask: 'status' }, options, signal)
-  if (!answer.ok) throw new Failure('CONTROL_BAD_ANSWER', `the agent refused: ${answer.code} ${answer.message}`)
+  if (!answer.ok) throw refusedBy(answer)
   if (!isStatus(answer.value)) throw new Failure('CONTROL_BAD_ANSWER', 'the status is of a form that is not known here')
   return answer.value
 }

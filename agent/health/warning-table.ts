@@ -53,6 +53,13 @@ export const warningTable = {
     meaning: 'The key was not made by this agent (CERT_PATH and KEY_PATH): nobody can say where else it is.',
     advice: MOVE_TO_THE_VAULT,
   },
+  KEY_FOREIGN: {
+    severity: 'soon',
+    meaning:
+      'The key in use was taken over from an older client (iot-device-agent import): it was made elsewhere, and once left a machine.',
+    advice:
+      'iot-device-agent renew, then iot-device-agent csr, and have it signed; the device goes on with the old key until the new one has proved itself.',
+  },
   ROLLING_BACK: {
     severity: 'wrong',
     meaning: 'The device goes back to the credential that it had before a change.',

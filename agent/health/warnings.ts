@@ -53,6 +53,9 @@ const REPLACE_THE_READ_KEY =
   'if others may have read it, disable the device until it has another key: stop the agent, move the folder ' +
   'credentials out of its state folder, start it, then: iot-device-agent csr'
 
+/** Where `import` lays a key down. */
+const IMPORTED_KEY = /\/iot-device-agent\/secrets\/imported\.key$/
+
 const DAY_MS = 86_400_000
 
 /** A reconnection after a cut takes seconds; half-open TCP is noticed within 90 s. */
@@ -118,8 +121,13 @@ function keyFindings({ key }: HealthFacts): readonly Finding[] {
             advice: `${key.remedy}; ${key.legacy ? REPLACE_THE_READ_PAIR : REPLACE_THE_READ_KEY}`,
           } as const,
         ]),
-    ...(key.legacy ? [{ code: 'LEGACY_KEY_PAIR', text: `the key in use is ${key.path}` } as const] : []),
+    ...(key.legacy ? [{ code: foreignOrLegacy(key.path), text: `the key in use is ${key.path}` }] : []),
   ]
+}
+
+/** A pair that `import` has copied is replaced by a renewal; of another one only its owner knows what is meant. */
+function foreignOrLegacy(path: string): 'KEY_FOREIGN' | 'LEGACY_KEY_PAIR' {
+  return IMPORTED_KEY.test(path) ? 'KEY_FOREIGN' : 'LEGACY_KEY_PAIR'
 }
 
 function desiredFindings({ refusedDesired = [] }: HealthFacts): readonly Finding[] {

@@ -29,8 +29,8 @@ export interface Reply {
 export interface MethodPorts {
   readonly clock: Clock
   readonly version: string
-  /** Names of the methods that the owner of the device lets the cloud call. */
-  readonly allowed: ReadonlySet<string>
+  /** Names of the methods that the owner of the device lets the cloud call, asked at each call. */
+  readonly allowed: Pick<ReadonlySet<string>, 'has'>
   /** As `iot-device-agent status --json` shows it, without secrets. */
   status(): object
   order(order: AuthOrder): Promise<OrderAnswer>

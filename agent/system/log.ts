@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { fstatSync, writeSync } from 'node:fs'
 import pino from 'pino'
 import type { Clock } from './clock.ts'
 import { asFailure } from '../failure.ts'
@@ -32,7 +32,7 @@ export interface LogOptions {
 }
 
 export function createLog(options: LogOptions): Log {
-  const write = options.write ?? createStdoutWriter()
+  const write = options.write ?? createStdoutWriter(isJournal(process.env['JOURNAL_STREAM']))
   const sink = pino(
     {
       level: options.level,
@@ -75,9 +75,10 @@ function causesOf(failure: Failure): LogFields {
  * full disk) must not end the agent, and there is no other place to complain: such a line is dropped and counted, and the
  * count leads the next line that gets through.
  */
-function createStdoutWriter(): (line: string) => void {
+function createStdoutWriter(toJournal: boolean): (line: string) => void {
   let lost = 0
-  return (line) => {
+  return (plain) => {
+    const line = toJournal ? withPriority(plain) : plain
     try {
       writeSync(
         1,
@@ -90,4 +91,20 @@ function createStdoutWriter(): (line: string) => void {
       lost += 1
     }
   }
+}
+
+/** Whether stdout is the journal's. Source: systemd.exec(5), JOURNAL_STREAM: device and inode of the stream. */
+function isJournal(stream: string | undefined): boolean {
+  if (stream === undefined) return false
+  const { dev, ino } = fstatSync(1)
+  return stream === `${dev}:${ino}`
+}
+
+/** Priorities of the journal. Source: sd-daemon(3), SD_DEBUG and its kin. */
+const priorities: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 }
+
+/** Each line of the log begins with its level; the journal takes the prefix away. */
+export function withPriority(line: string): string {
+  const level = logLevels.find((candidate) => line.startsWith(`{"level":"${candidate}"`))
+  return level === undefined ? line : `<${priorities[level]}>${line}`
 }

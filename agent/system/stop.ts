@@ -1,9 +1,10 @@
 import { asFailure } from '../failure.ts'
 import type { Log } from './log.ts'
 
-/** The one signal that ends the agent: SIGTERM or SIGINT. */
+/** The one signal that ends the agent: SIGTERM or SIGINT. SIGHUP ends it no more, even when nobody has a use for it. */
 export function stopOnSignals(): AbortSignal {
   const stop = new AbortController()
+  process.on('SIGHUP', () => undefined)
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () => stop.abort(new Error(`stopped by ${name}`)))
   }

@@ -51,8 +51,8 @@ export interface ClockTrustPorts {
   readonly vaultMs: () => number | undefined
   readonly good: GoodTime
   readonly synchronisation: Synchronisation
-  /** Asks a server for its time; left out when that is switched off. */
-  readonly measure?: ((signal: AbortSignal) => Promise<Measurement>) | undefined
+  /** Asks a server for its time; undefined, or left out, while that is switched off. */
+  readonly measure?: ((signal: AbortSignal) => Promise<Measurement | undefined>) | undefined
 }
 
 const TICK_MS = 60_000

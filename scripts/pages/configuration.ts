@@ -1,3 +1,4 @@
+import { takenUpBy } from '../../agent/config/reload-keys.ts'
 import { configSchema } from '../../agent/config/schema.ts'
 import { describeKeys, describeTables } from '../../agent/config/setting.ts'
 import type { KeyInfo, TableInfo } from '../../agent/config/setting.ts'
@@ -18,15 +19,59 @@ Later wins, key by key; in a list such as \`[[telemetry.command]]\` entry by ent
 same name, and any other is added.
 
 1. the default
-2. \`/etc/iot-device-agent/config.toml\`
-3. \`/etc/iot-device-agent/config.d/*.toml\`, in the order of their names; hidden files and other names are not read
-4. the environment; an empty variable counts as not set
+2. \`/usr/lib/iot-device-agent/config.d/*.toml\`: what the builder of an image sets for all devices, also where /etc is empty or
+   the root is read-only
+3. \`/etc/iot-device-agent/config.toml\`
+4. \`/etc/iot-device-agent/config.d/*.toml\`, in the order of their names; hidden files and other names are not read
+5. the environment; an empty variable counts as not set
 
 \`IOT_AGENT_CONFIG_DIR\` names another folder in place of \`/etc/iot-device-agent\`; the folder must then exist. No file is
 written by the agent or by its package. An annotated file to start from is \`packaging/config.example.toml\`.
 
 An unknown key is an error, and so is a file that is not TOML, not UTF-8, over 1 MiB, or not readable. With an invalid configuration
 the agent ends with exit code 78, and systemd does not start it again until somebody has mended it.
+
+## After a change
+
+    systemctl reload iot-device-agent      or: iot-device-agent reload, or SIGHUP to the process
+
+reads everything anew while the agent runs, and the connection stays as it is. The column *taken up by* says what counts at once
+(*reload*) and what waits for \`systemctl restart iot-device-agent\` (*restart*). All that can be is taken up together; the rest is
+named in the answer, in the log and by \`status\`, until a restart or until the files say again what they did. With any problem in
+the files nothing changes and the agent goes on; all problems are printed, and the exit code is 78.
+
+- What the device twin has set (\`telemetry.intervalSeconds\`, \`log.level\`) goes before the files, after a reload too.
+- \`hub.keepAliveSeconds\` and \`telemetry.drain.jitterSeconds\` count from the next connection on.
+- \`auth.fallback.enabled\` waits for a restart together with a secret below \`auth.sas\` that is written for it.
+- A program of \`[[telemetry.command]]\` whose entry has changed is ended and begun anew; the others go on undisturbed.
+- The environment of the process is that of its start: what the unit says in \`Environment=\` or an environment file needs a restart.
+  A key that the environment sets keeps that value whatever the files say.
+`
+
+const TEMPLATES = `
+## One configuration for many devices
+
+\`device.registrationId\` (and \`DEVICE_ID\`) may be a template, which each machine fills in when the configuration is loaded:
+
+    [device]
+    registrationId = "press-{serial}"
+
+| part | becomes |
+|---|---|
+| \`{hostname}\` | the host name of the kernel, unless it is \`localhost\` |
+| \`{serial}\` | the serial number in the device tree, else \`product_serial\` of the firmware (DMI) |
+| \`{dmi:NAME}\` | one of \`product_serial\`, \`product_uuid\`, \`board_serial\`, \`chassis_serial\`, \`chassis_asset_tag\` |
+| \`{mac:eth0}\` | the address that this interface has from its maker, as twelve digits |
+| \`{file:/absolute/path}\` | the first line of a file, at most 256 bytes; also \`/sys/devices/soc0/serial_number\` of many boards |
+
+What the machine says is written in small letters where \`idRule\` is \`portable\`. Nothing else is exchanged: a result that is no
+registration ID is an invalid configuration, and is shown with its template. Where a part is missing, empty, or a filler that many machines
+have ("To be filled by O.E.M.", \`0000000000000000\`), the problem names every place that was looked at, and the agent waits, since a
+name may come late. \`config list\` shows the result, and the template beside its place. A device that gets another host name gets
+another registration ID: for a name that stays, take the serial number.
+
+The keys of a device belong to one machine. When they wake up on another one, as on a copied card, the agent refuses to connect
+(\`MACHINE_CHANGED\`, [decisions/machine-identity.md](decisions/machine-identity.md)).
 `
 
 const DROP_IN = `
@@ -56,7 +101,7 @@ export function configurationPage(): string {
     ['variable', 'key', 'default'],
     python.map((info) => [code(info.environment ?? ''), code(info.key), standard(info)]),
   )
-  const head = ['# Configuration', '', GENERATED, INTRODUCTION.trimEnd()]
+  const head = ['# Configuration', '', GENERATED, INTRODUCTION.trimEnd(), TEMPLATES.trimEnd()]
   const body = ['', '## Keys', ...tables.map(tableSection), DROP_IN.trimEnd(), '', variables, DROP_IN_NOTES.trimEnd()]
   return `${[...head, ...body].join('\n')}\n`
 }
@@ -67,9 +112,11 @@ function tableSection({ header, description, keys }: TableInfo): string {
     info.unit === undefined ? info.rule : `${info.rule} (${info.unit})`,
     standard(info),
     info.environment === undefined ? '' : code(info.environment),
+    takenUpBy(info.key) ?? '',
     info.description,
   ])
-  return `\n### \`${header}\`\n\n${description}\n\n${markdownTable(['key', 'value', 'default', 'environment', 'meaning'], rows)}`
+  const heads = ['key', 'value', 'default', 'environment', 'taken up by', 'meaning']
+  return `\n### \`${header}\`\n\n${description}\n\n${markdownTable(heads, rows)}`
 }
 
 function standard(info: KeyInfo): string {

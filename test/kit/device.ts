@@ -107,7 +107,7 @@ export async function makeDevice(cloud: Surroundings, options: DeviceOptions): P
 
   return {
     ...{ registrationId: options.registrationId, folder, stateDir, variables, config },
-    boot: (world = {}) => keep(bootAgent(config, world)),
+    boot: (world = {}) => keep(bootAgent(config, { load: () => loadConfig({ environment: variables }), ...world })),
     start: (more = {}) => keep(startProgram(program, { ...variables, ...more })),
     run: (...args) => runProgram(program, args, variables),
     read: (name) => readFile(path(name), 'utf8'),
@@ -140,7 +140,8 @@ function bootAgent(config: Config, world: Partial<World>): BootedAgent {
   const notify = world.notify ?? createNotify({ environment: {}, clock, log })
   const off = new AbortController()
   const watchClock = world.watchClock ?? (world.clock === undefined ? undefined : async () => believed)
-  const complete: World = { clock, log, notify, random: world.random ?? Math.random, ...(watchClock && { watchClock }) }
+  const { load, random = Math.random } = world
+  const complete: World = { clock, log, notify, random, ...(load && { load }), ...(watchClock && { watchClock }) }
   const over = liveAsAgent(config, complete, off.signal)
     .then(() => undefined, asFailure)
     .finally(() => journal.end())

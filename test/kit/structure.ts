@@ -3,9 +3,11 @@
 /** Folder of agent/ (or a file at its top) → what it may import at run time. `*` is everything below agent/. */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   'failure.ts': ['failure-table.ts'],
-  'failure-table.ts': ['auth-failures.ts', 'telemetry-failures.ts'],
+  'failure-table.ts': ['auth-failures.ts', 'telemetry-failures.ts', 'package-failures.ts', 'import-failures.ts'],
   'auth-failures.ts': ['failure-table.ts'],
   'telemetry-failures.ts': ['failure-table.ts'],
+  'package-failures.ts': ['failure-table.ts'],
+  'import-failures.ts': ['failure-table.ts'],
   'version.ts': [],
   system: ['failure.ts'],
   config: ['failure.ts', 'system'],
@@ -21,8 +23,10 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['failure.ts', 'system'],
   time: ['failure.ts', 'system'],
   control: ['failure.ts', 'system'],
-  commands: ['config', 'control', 'credential', 'health', 'pki', 'failure.ts', 'system', 'version.ts'],
+  takeover: ['failure.ts', 'system', 'config', 'control', 'pki', 'credential'],
+  commands: ['config', 'control', 'credential', 'health', 'pki', 'takeover', 'failure.ts', 'system', 'version.ts'],
   'facts.ts': ['*'],
+  'machine.ts': ['*'],
   'policy.ts': ['*'],
   'loaded.ts': ['*'],
   'auth.ts': ['*'],
@@ -31,8 +35,11 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'certificate.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
+  'reload.ts': ['*'],
   'agent.ts': ['*'],
+  'held.ts': ['*'],
   'main.ts': ['*'],
+  'command-line.ts': ['*'],
 }
 
 /** More that may be imported as types only: the shape of a thing, never its code. */
@@ -46,12 +53,13 @@ const typeArrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Modules that decide and do nothing else: no file, no socket, no clock, no chance. */
 export const pureModules: readonly RegExp[] = [
-  /^(failure|failure-table|auth-failures|telemetry-failures)\.ts$/,
-  /^config\/(schema(-auth|-telemetry)?|instant|methods|command-source|rules(-auth|-methods|-telemetry)?)\.ts$/,
+  /^(failure|failure-table|(auth|telemetry|package|import)-failures)\.ts$/,
+  /^config\/(schema(-auth|-telemetry)?|reload-keys|template|instant|methods|command-source|rules(-auth|-methods|-telemetry)?)\.ts$/,
   /^pki\/chain\.ts$/,
   /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,
   /^credential\/(recover|due|candidate|setback|outcome|turn|proof|order|memory|credential-ref)\.ts$/,
   /^credential\/(judge-wish|refusals|budget|own-move|fallback|rescue|return|retirement|retry|as-of-now)\.ts$/,
+  /^credential\/machine\.ts$/,
   /^wire\/diagnose\.ts$/,
   /^hub\/(supervise-policy|twin-document)\.ts$/,
   /^twin\//,
@@ -59,7 +67,8 @@ export const pureModules: readonly RegExp[] = [
   /^telemetry\/(sample|device-message|message|batch|creation|sources\/command-output|forward\/(order|pace|poison))\.ts$/,
   /^telemetry\/intake\/(request|sample-of|said|cut|instant|quota)\.ts$/,
   /^health\/(warnings|warning-table|(auth|telemetry)-findings)\.ts$/,
-  /^system\/(backoff|redact|json|inbox)\.ts$/,
+  /^system\/(backoff|redact|json|inbox|machine-kind)\.ts$/,
+  /^takeover\/(unit-text|names|plan)\.ts$/,
   /^time\/(trust|measure-plan|server-chain)\.ts$/,
 ]
 

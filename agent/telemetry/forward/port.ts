@@ -18,6 +18,7 @@ export interface ForwarderOptions {
   readonly clock: Clock
   /** Uniform in [0, 1). */
   readonly random: () => number
+  /** Looked at whenever they matter: they may change. */
   readonly limits: ForwardLimits
   readonly build: (parcel: Parcel) => Outgoing
   readonly onAcknowledged?: (parcel: Parcel) => void

@@ -3,6 +3,7 @@ import type { Clock } from '../../system/clock.ts'
 import { createQuota } from './quota.ts'
 
 export interface AdmissionOptions {
+  /** Looked at with each arrival: it may change. */
   readonly samplesPerSecond: number
   readonly clock: Clock
 }
@@ -28,9 +29,15 @@ const PATIENCE_MS = 30_000
  */
 export type Admit = (arrival: Arrival, signal: AbortSignal) => Promise<void>
 
-export function createAdmission({ samplesPerSecond, clock }: AdmissionOptions): Admit {
-  const quota = createQuota(samplesPerSecond)
+export function createAdmission(options: AdmissionOptions): Admit {
+  const { clock } = options
+  let samplesPerSecond = options.samplesPerSecond
+  let quota = createQuota(samplesPerSecond)
   return async ({ count, uid, isPatient }, signal) => {
+    if (samplesPerSecond !== options.samplesPerSecond) {
+      samplesPerSecond = options.samplesPerSecond
+      quota = createQuota(samplesPerSecond)
+    }
     if (quota.takeTogether(count, clock.monotonicMs())) return
     const user = await uid()
     const admission = quota.take(user, count, isPatient ? PATIENCE_MS : 0, clock.monotonicMs())

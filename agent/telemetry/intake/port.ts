@@ -15,7 +15,7 @@ export interface IntakeOptions {
   readonly stamp: () => Stamp
   /** What `GET /health` answers. */
   readonly health: () => IntakeHealth
-  /** By user; 0 for no bound. */
+  /** By user; 0 for no bound. Looked at with each arrival: it may change. */
   readonly samplesPerSecond: number
   /**
    * User ID of the process at the other end, undefined when nobody can tell; never rejects. Without it all clients

@@ -45,7 +45,6 @@ export function createKeeper(
   clock: Pick<Clock, 'monotonicMs'>,
 ): Keeper {
   const { streams, table } = shelf
-  const { batchSamples } = limits
   const addStream = database.prepare('INSERT INTO streams (key, priority, name) VALUES (?, ?, ?)')
   const dropStream = database.prepare('DELETE FROM streams WHERE key = ?')
 
@@ -81,6 +80,7 @@ export function createKeeper(
     streams.change(stream, { tail, endSum: stream.endSum + bytes, headAtMs, tailAtMs: ms })
   }
   const put = ({ name, priority, columns, bytes, bodyBytes }: Incoming, ms: number) => {
+    const { batchSamples } = limits
     const stream = streamOf(name, priority)
     const newcomer = {
       bytes: bodyBytes + Buffer.byteLength(columns.id),

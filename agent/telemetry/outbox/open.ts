@@ -3,7 +3,7 @@ import type { Failure } from '../../failure.ts'
 import { IN_MEMORY } from './database.ts'
 import type { OutboxOptions } from './options.ts'
 import { createOutbox } from './outbox.ts'
-import type { Outbox } from './port.ts'
+import type { Outbox, OutboxLimits } from './port.ts'
 import { restore } from './restore.ts'
 import { openReturning } from './return-to-disk.ts'
 import type { Places } from './return-to-disk.ts'
@@ -90,8 +90,11 @@ function restorer(path: string, options: OutboxOptions): Ground['restore'] {
 }
 
 function smallOptions(options: OutboxOptions): OutboxOptions {
-  const maxBytes = Math.min(options.limits.maxBytes, MAX_MEMORY_BYTES)
-  return { ...options, limits: { ...options.limits, maxBytes } }
+  // On top of limits that may change: a copy would not follow them.
+  const limits: OutboxLimits = Object.create(options.limits, {
+    maxBytes: { get: () => Math.min(options.limits.maxBytes, MAX_MEMORY_BYTES) },
+  })
+  return { ...options, limits }
 }
 
 function storeOptions({ clock, limits, trusted = () => true, sync = (datasync) => datasync() }: OutboxOptions) {

@@ -5,6 +5,7 @@ import type { SyncLog } from './wal.ts'
 
 export interface OutboxOptions {
   readonly clock: Clock
+  /** Looked at whenever they matter: they may change. */
   readonly limits: OutboxLimits
   /** Hears of a refusal of the disk once until something could be stored again, and of damage: what was found, what came of it. */
   readonly onFailure: (failure: Failure) => void

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { askControl } from '../../agent/control/client.ts'
+import { Failure } from '../../agent/failure.ts'
+import { held } from '../../agent/held.ts'
+import type { Outcome } from '../../agent/held.ts'
+import { systemClock } from '../../agent/system/clock.ts'
+import { createLog } from '../../agent/system/log.ts'
+import type { Notify } from '../../agent/system/notify.ts'
+import { createFakeClock } from '../kit/clock.ts'
+import { createJournal } from '../kit/journal.ts'
+import { makeTemporaryFolder } from '../kit/openssl.ts'
+
+const changed = new Failure('MACHINE_CHANGED', 'made on board A, this is board B')
+
+/** What systemd would have been told, in order. */
+function listen(): { readonly told: string[]; readonly notify: Notify } {
+  const told: string[] = []
+  const say = (word: string) => (text?: string) => {
+    told.push(text === undefined ? word : `${word} ${text}`)
+    return Promise.resolve()
+  }
+  const notify: Notify = {
+    ...{ ready: say('ready'), status: say('status'), stopping: say('stopping'), reloading: say('reloading') },
+    async feedWatchdog(alive, signal) {
+      told.push(`watchdog ${alive()}`)
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      told.push('watchdog over')
+    },
+  }
+  return { told, notify }
+}
+
+async function makeWorld() {
+  const folder = await makeTemporaryFolder()
+  const clock = createFakeClock()
+  const journal = createJournal()
+  const log = createLog({ level: 'info', clock, write: journal.write })
+  const socket = join(folder.path, 'control.sock')
+  const ask = (what: string) => askControl({ ask: what }, { path: socket, clock: systemClock })
+  return { folder, clock, log, socket, ask, ...listen() }
+}
+
+test('what is there at once is not waited for, and nobody is told', async () => {
+  const world = await makeWorld()
+  await using _folder = world.folder
+  const value = await held(() => Promise.resolve({ value: 7 }), world, new AbortController().signal)
+  assert.equal(value, 7)
+  assert.deepEqual(world.told, [])
+})
+
+test('while it waits, whoever asks is told what for; it looks again by itself, and lets go of the socket', async () => {
+  const world = await makeWorld()
+  await using _folder = world.folder
+  let outcome: Outcome<string> = { failure: changed }
+  const waiting = held(() => Promise.resolve(outcome), world, new AbortController().signal)
+  await world.clock.waiting()
+  for (const what of ['status', 'outbox', 'x509']) {
+    const answer = await world.ask(what)
+    assert.equal(answer.ok, false)
+    assert.ok(!answer.ok && answer.code === 'MACHINE_CHANGED' && answer.message === changed.message)
+  }
+  assert.deepEqual(world.told, ['watchdog true', `ready ${changed.message}`])
+  outcome = { value: 'ours' }
+  await world.clock.advance(5_000)
+  assert.equal(await waiting, 'ours')
+  assert.equal(world.told.at(-1), 'watchdog over')
+  await assert.rejects(world.ask('status'), { code: 'AGENT_NOT_RUNNING' })
+})
+
+test('a reload makes it look at once, and another reason is told', async () => {
+  const world = await makeWorld()
+  await using _folder = world.folder
+  const outcomes: Outcome<string>[] = [{ failure: changed }, { failure: new Failure('MACHINE_CHANGED', 'board C') }]
+  const waiting = held(
+    () => Promise.resolve(outcomes.shift() ?? { value: 'ours' }),
+    world,
+    new AbortController().signal,
+  )
+  await world.clock.waiting()
+  await world.ask('reload')
+  await world.clock.waiting()
+  assert.equal(world.told.at(-1), 'status board C')
+  await world.ask('reload')
+  assert.equal(await waiting, 'ours')
+})
+
+test('a signal ends the waiting', async () => {
+  const world = await makeWorld()
+  await using _folder = world.folder
+  const stop = new AbortController()
+  const waiting = held(() => Promise.resolve({ failure: changed }), world, stop.signal)
+  await world.clock.waiting()
+  stop.abort(new Error('stopped by SIGTERM'))
+  await assert.rejects(waiting, /stopped by SIGTERM/)
+})
