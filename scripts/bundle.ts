@@ -1,17 +1,23 @@
-/** Bundles a program into one CommonJS file: `node scripts/bundle.ts OUT [ENTRY]`. The same input gives the same bytes. */
+/**
+ * Bundles a program into one CommonJS file: `node scripts/bundle.ts OUT [ENTRY] [--packages FILE]`. The same input gives
+ * the same bytes. FILE gets the folders below node_modules that something was taken from, as a list in JSON.
+ */
+import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { sourceTimeMs } from './source-time.ts'
 import { slim } from './slim.ts'
 
 const AGENT = 'agent/main.ts'
-const [outfile, entry = AGENT] = process.argv.slice(2)
-if (outfile === undefined) throw new Error('usage: node scripts/bundle.ts OUT [ENTRY]')
+const { values, positionals } = parseArgs({ options: { packages: { type: 'string' } }, allowPositionals: true })
+const [outfile, entry = AGENT] = positionals
+if (outfile === undefined) throw new Error('usage: node scripts/bundle.ts OUT [ENTRY] [--packages FILE]')
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const builtAtMs = await sourceTimeMs(root, process.env)
 
-await build({
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: [entry],
   outfile,
@@ -28,5 +34,12 @@ await build({
   lineLimit: 160,
   legalComments: 'none',
   logLevel: 'warning',
-  metafile: false,
+  metafile: true,
 })
+
+if (values.packages !== undefined) {
+  const inputs = Object.values(metafile.outputs).flatMap(({ inputs: all }) => Object.entries(all))
+  const used = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path)
+  const folders = used.flatMap((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [])
+  await writeFile(values.packages, JSON.stringify([...new Set(folders)].toSorted(), undefined, 2))
+}

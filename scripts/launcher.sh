@@ -6,4 +6,16 @@ here=${self%/*}
 # The other settings are for memory; docs/performance.md says what each is worth.
 # glibc raises this threshold when the first large block is freed, and then keeps what the start has freed.
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-131072}"
-exec "$here/lib/node" --disable-sigusr1 --disable-warning=DEP0169 --max-semi-space-size=1 --heap-growing-percent=30 "$here/lib/iot-device-agent.cjs" "$@"
+# Stripping a system of its identity must work where the runtime does not: in an image of another processor.
+if [ "${1:-}" = seal ]; then
+  shift
+  exec "$here/seal" "$@"
+fi
+node=$here/lib/node
+if [ ! -x "$node" ]; then
+  node=$(command -v node || command -v nodejs) || {
+    echo "iot-device-agent: there is no Node.js: neither $here/lib/node nor node in PATH. Install nodejs 24 or newer." >&2
+    exit 1
+  }
+fi
+exec "$node" --disable-sigusr1 --disable-warning=DEP0169 --max-semi-space-size=1 --heap-growing-percent=30 "$here/lib/iot-device-agent.cjs" "$@"

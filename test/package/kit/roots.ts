@@ -1,0 +1,34 @@
+/** Debian root file systems as folders, made once and kept in the cache. A booted machine lays its own layer over one. */
+import { execFile } from 'node:child_process'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+const top = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** Debian 12 and 13. */
+export const suites = ['bookworm', 'trixie'] as const
+export type Suite = (typeof suites)[number]
+
+/** Debian's name for the processor of this machine. */
+export const nativeArch = process.arch === 'arm64' ? 'arm64' : 'amd64'
+
+/** Unpacks under a temporary name, so that an interrupted run leaves no half root; two that want the same one make it once. */
+const UNPACK = `set -eu
+exec 9>"$2.lock"
+flock 9
+if [ ! -d "$2" ]; then
+  rm -rf "$2.part"
+  mkdir "$2.part"
+  tar -C "$2.part" --numeric-owner -xpf "$1"
+  mv "$2.part" "$2"
+fi`
+
+/** The root of a suite with all that the package depends on; about half a minute when it is not in the cache. Not to be written to. */
+export async function rootFolder(suite: Suite): Promise<string> {
+  const tar = (await run(join(top, 'scripts/root'), [suite, nativeArch])).stdout.trim()
+  const folder = join(dirname(tar), `${suite}-${nativeArch}-booted`)
+  await run('sh', ['-c', UNPACK, 'unpack', tar, folder])
+  return folder
+}
