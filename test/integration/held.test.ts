@@ -49,7 +49,8 @@ test('a device that nobody has named waits, says so, and goes on when its config
   assert.equal(await device.has('credentials'), false)
 
   await writeFile(file, named('press-01'))
-  assert.equal((await run('reload')).status, 1, 'who asks for a reload is told what was missing')
+  const reload = await run('reload')
+  assert.deepEqual([reload.status, reload.stdout], [0, 'what the agent waited for is there: it begins\n'])
   const csr = await eventually(async () => ((await device.has('requests/press-01.csr')) ? true : undefined))
   assert.equal(csr, true)
   const { status: exit } = await agent.stop()
@@ -68,6 +69,9 @@ test('a mistake that comes while it waits is told, and the next edit is taken', 
     return /^CONFIG_INVALID: /m.test(stderr) ? stderr : undefined
   })
   assert.match(told, /hub\.keepAliveSeconds/)
+  const reload = await run('reload')
+  assert.equal(reload.status, 78)
+  assert.match(reload.stderr, /hub\.keepAliveSeconds/)
   await writeFile(file, named('press-02'))
   process.kill(agent.pid, 'SIGHUP')
   await eventually(async () => ((await device.has('requests/press-02.csr')) ? true : undefined))

@@ -79,10 +79,60 @@ test('a reload makes it look at once, and another reason is told', async () => {
     new AbortController().signal,
   )
   await world.clock.waiting()
-  await world.ask('reload')
+  const refused = await world.ask('reload')
+  assert.ok(!refused.ok && refused.message === 'board C')
   await world.clock.waiting()
   assert.equal(world.told.at(-1), 'status board C')
-  await world.ask('reload')
+  const answer = await world.ask('reload')
+  assert.ok(answer.ok)
+  assert.deepEqual(answer.value, { taken: [], overruled: [], pending: [], begins: true })
+  assert.equal(await waiting, 'ours')
+})
+
+test('who asks for a reload while it looks is answered by a look that begins after that', async () => {
+  const world = await makeWorld()
+  await using _folder = world.folder
+  const [second, third] = [Promise.withResolvers<Outcome<string>>(), Promise.withResolvers<Outcome<string>>()]
+  const looks = [Promise.resolve<Outcome<string>>({ failure: changed }), second.promise, third.promise]
+  const begun = Promise.withResolvers<void>()
+  const look = () => {
+    if (looks.length === 2) begun.resolve()
+    return looks.shift() ?? Promise.reject(new Error('one look too many'))
+  }
+  const waiting = held(look, world, new AbortController().signal)
+  await world.clock.waiting()
+  await world.clock.advance(5_000)
+  await begun.promise
+  const asked = world.ask('reload')
+  // The answer to who came later: the one who came before has been heard by then.
+  await world.ask('status')
+  second.resolve({ failure: changed })
+  third.resolve({ value: 'ours' })
+  assert.equal(await waiting, 'ours')
+  assert.ok((await asked).ok)
+})
+
+test('a look that never ends does not feed the watchdog', async () => {
+  const world = await makeWorld()
+  await using _folder = world.folder
+  const last = Promise.withResolvers<Outcome<string>>()
+  const looks = [Promise.resolve<Outcome<string>>({ failure: changed }), last.promise]
+  let isAlive = () => false
+  const notify: Notify = {
+    ...world.notify,
+    feedWatchdog(alive, signal) {
+      isAlive = alive
+      return world.notify.feedWatchdog(alive, signal)
+    },
+  }
+  const look = () => looks.shift() ?? Promise.reject(new Error('one look too many'))
+  const waiting = held(look, { ...world, notify }, new AbortController().signal)
+  await world.clock.waiting()
+  await world.clock.advance(5_000)
+  assert.equal(isAlive(), true)
+  await world.clock.advance(60_000)
+  assert.equal(isAlive(), false)
+  last.resolve({ value: 'ours' })
   assert.equal(await waiting, 'ours')
 })
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { Failure } from '../../../agent/failure.ts'
-import { createLog } from '../../../agent/system/log.ts'
+import { createLog, withPriority } from '../../../agent/system/log.ts'
 import { createFakeClock } from '../../kit/clock.ts'
 import { makeKey, makeTemporaryFolder } from '../../kit/openssl.ts'
 
@@ -36,6 +36,35 @@ test('the level can be changed while running', () => {
   log.info('seen')
   assert.equal(lines.length, 1)
   assert.equal(log.level(), 'info')
+})
+
+/** Source: sd-daemon(3): SD_ERR, SD_WARNING, SD_INFO, SD_DEBUG. */
+const priorities = { error: 3, warn: 4, info: 6, debug: 7 } as const
+
+test('each level has the priority that the journal knows it by', () => {
+  for (const level of ['error', 'warn', 'info', 'debug'] as const) {
+    const { lines, log } = openLog('debug')
+    log[level]('seen', { level: 'of a field' })
+    assert.equal(withPriority(lines[0] ?? ''), `<${priorities[level]}>${lines[0]}`)
+  }
+})
+
+/** What a process logs whose stdout is a pipe; `stream` makes JOURNAL_STREAM out of its device and inode. */
+async function loggedWith(stream: string): Promise<string> {
+  const script = `
+    import { fstatSync } from 'node:fs'
+    const { dev, ino } = fstatSync(1)
+    process.env.JOURNAL_STREAM = ${stream}
+    const { createLog } = await import('${new URL('../../../agent/system/log.ts', import.meta.url).href}')
+    const { createFakeClock } = await import('${new URL('../../kit/clock.ts', import.meta.url).href}')
+    createLog({ level: 'info', clock: createFakeClock() }).warn('seen')`
+  return (await run(process.execPath, ['--input-type=module', '-e', script])).stdout
+}
+
+test('a line has its priority where stdout is the journal, and nowhere else', async () => {
+  assert.match(await loggedWith('`${dev}:${ino}`'), /^<4>\{"level":"warn".*\}\n$/)
+  // Inherited by a program whose output goes elsewhere. Source: systemd.exec(5), JOURNAL_STREAM.
+  assert.match(await loggedWith('`${dev}:${ino + 1}`'), /^\{"level":"warn".*\}\n$/)
 })
 
 test('a failure is logged with its code, causes and what to do', () => {
