@@ -33,7 +33,7 @@ import { systemClock } from './system/clock.ts'
 import type { Clock } from './system/clock.ts'
 import { bounded } from './system/deadline.ts'
 import { errorCode, makePrivateFolder } from './system/files.ts'
-import { createLog } from './system/log.ts'
+import { createLog, lastWords } from './system/log.ts'
 import type { Log } from './system/log.ts'
 import { createNotify } from './system/notify.ts'
 import type { Notify } from './system/notify.ts'
@@ -68,7 +68,7 @@ export async function runAgent(sources: LoadOptions): Promise<number> {
   const loaded = loadConfig(sources)
   const supervised = (environment['NOTIFY_SOCKET'] ?? '') !== ''
   if (!loaded.ok && !(supervised && isAwaited(loaded.problems))) {
-    process.stderr.write(formatProblems(loaded.problems))
+    process.stderr.write(lastWords(formatProblems(loaded.problems)))
     return exitCodes.configurationInvalid
   }
   const clock = systemClock

@@ -61,7 +61,7 @@ const sas = table('The symmetric key of this device, for DPS and the hub. The se
       description:
         'File with the connection string of this device at a hub that DPS does not manage, in place of keyFile; or credential:NAME of a systemd credential.',
       environment: 'IOT_AGENT_SAS_CONNECTION_STRING_FILE',
-      example: 'credential:connection-string',
+      example: 'credential:iot-device-agent.connection-string',
       otherwise: 'no SAS without DPS',
       aliases: ['connectionString', 'deviceConnectionString'],
       caution: CAUTION,

@@ -5,6 +5,9 @@ import { asFailure } from '../failure.ts'
 import type { Failure } from '../failure.ts'
 import { redact } from './redact.ts'
 
+const STDOUT = 1
+const STDERR = 2
+
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
 
 export type LogLevel = (typeof logLevels)[number]
@@ -32,7 +35,7 @@ export interface LogOptions {
 }
 
 export function createLog(options: LogOptions): Log {
-  const write = options.write ?? createStdoutWriter(isJournal(process.env['JOURNAL_STREAM']))
+  const write = options.write ?? createStdoutWriter(isJournal(STDOUT))
   const sink = pino(
     {
       level: options.level,
@@ -78,14 +81,11 @@ function causesOf(failure: Failure): LogFields {
 function createStdoutWriter(toJournal: boolean): (line: string) => void {
   let lost = 0
   return (plain) => {
-    const line = toJournal ? withPriority(plain) : plain
+    const first =
+      lost === 0 ? [] : [`${JSON.stringify({ level: 'warn', lostLines: lost, msg: 'log lines were lost' })}\n`]
+    const lines = [...first, plain]
     try {
-      writeSync(
-        1,
-        lost === 0
-          ? line
-          : `${JSON.stringify({ level: 'warn', lostLines: lost, msg: 'log lines were lost' })}\n${line}`,
-      )
+      writeSync(STDOUT, (toJournal ? lines.map(withPriority) : lines).join(''))
       lost = 0
     } catch {
       lost += 1
@@ -93,15 +93,21 @@ function createStdoutWriter(toJournal: boolean): (line: string) => void {
   }
 }
 
-/** Whether stdout is the journal's. Source: systemd.exec(5), JOURNAL_STREAM: device and inode of the stream. */
-function isJournal(stream: string | undefined): boolean {
+/** Whether a stream is the journal's. Source: systemd.exec(5), JOURNAL_STREAM: device and inode of the stream. */
+function isJournal(descriptor: number): boolean {
+  const stream = process.env['JOURNAL_STREAM']
   if (stream === undefined) return false
-  const { dev, ino } = fstatSync(1)
+  const { dev, ino } = fstatSync(descriptor)
   return stream === `${dev}:${ino}`
 }
 
 /** Priorities of the journal. Source: sd-daemon(3), SD_DEBUG and its kin. */
 const priorities: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 }
+
+/** Text for stderr that says why a process ends: where that is the journal, each line has the priority of an error. */
+export function lastWords(text: string): string {
+  return isJournal(STDERR) ? text.replace(/^(?=.)/gm, `<${priorities.error}>`) : text
+}
 
 /** Each line of the log begins with its level; the journal takes the prefix away. */
 export function withPriority(line: string): string {

@@ -77,7 +77,7 @@ test('the example with every key uncommented, but for one of two SAS secrets, is
   const every = describeKeys(configSchema).map(({ key }) => key.replace('[]', '[0]'))
   const secrets = [
     'keyFile = "/etc/iot-device-agent/secrets/sas.key"',
-    'connectionStringFile = "credential:connection-string"',
+    'connectionStringFile = "credential:iot-device-agent.connection-string"',
   ]
   for (const [index, commented] of secrets.entries()) {
     const uncommented = exampleFile().replaceAll(/^# (\w+ = .*|\[\[.*\]\])$/gm, (line, setting) =>

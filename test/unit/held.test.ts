@@ -32,29 +32,35 @@ function listen(): { readonly told: string[]; readonly notify: Notify } {
   return { told, notify }
 }
 
+/** Whatever still waits at the end of the block is told to stop. */
 async function makeWorld() {
   const folder = await makeTemporaryFolder()
   const clock = createFakeClock()
   const journal = createJournal()
-  const log = createLog({ level: 'info', clock, write: journal.write })
+  const log = createLog({ level: 'info', clock, write: (line) => void journal.write(Buffer.from(line)) })
   const socket = join(folder.path, 'control.sock')
   const ask = (what: string) => askControl({ ask: what }, { path: socket, clock: systemClock })
-  return { folder, clock, log, socket, ask, ...listen() }
+  const stop = new AbortController()
+  return {
+    ...{ clock, log, socket, ask, stop, signal: stop.signal, ...listen() },
+    async [Symbol.asyncDispose]() {
+      stop.abort(new Error('the test is over'))
+      await folder[Symbol.asyncDispose]()
+    },
+  }
 }
 
 test('what is there at once is not waited for, and nobody is told', async () => {
-  const world = await makeWorld()
-  await using _folder = world.folder
-  const value = await held(() => Promise.resolve({ value: 7 }), world, new AbortController().signal)
+  await using world = await makeWorld()
+  const value = await held(() => Promise.resolve({ value: 7 }), world, world.signal)
   assert.equal(value, 7)
   assert.deepEqual(world.told, [])
 })
 
 test('while it waits, whoever asks is told what for; it looks again by itself, and lets go of the socket', async () => {
-  const world = await makeWorld()
-  await using _folder = world.folder
+  await using world = await makeWorld()
   let outcome: Outcome<string> = { failure: changed }
-  const waiting = held(() => Promise.resolve(outcome), world, new AbortController().signal)
+  const waiting = held(() => Promise.resolve(outcome), world, world.signal)
   await world.clock.waiting()
   for (const what of ['status', 'outbox', 'x509']) {
     const answer = await world.ask(what)
@@ -70,14 +76,9 @@ test('while it waits, whoever asks is told what for; it looks again by itself, a
 })
 
 test('a reload makes it look at once, and another reason is told', async () => {
-  const world = await makeWorld()
-  await using _folder = world.folder
+  await using world = await makeWorld()
   const outcomes: Outcome<string>[] = [{ failure: changed }, { failure: new Failure('MACHINE_CHANGED', 'board C') }]
-  const waiting = held(
-    () => Promise.resolve(outcomes.shift() ?? { value: 'ours' }),
-    world,
-    new AbortController().signal,
-  )
+  const waiting = held(() => Promise.resolve(outcomes.shift() ?? { value: 'ours' }), world, world.signal)
   await world.clock.waiting()
   const refused = await world.ask('reload')
   assert.ok(!refused.ok && refused.message === 'board C')
@@ -90,8 +91,7 @@ test('a reload makes it look at once, and another reason is told', async () => {
 })
 
 test('who asks for a reload while it looks is answered by a look that begins after that', async () => {
-  const world = await makeWorld()
-  await using _folder = world.folder
+  await using world = await makeWorld()
   const [second, third] = [Promise.withResolvers<Outcome<string>>(), Promise.withResolvers<Outcome<string>>()]
   const looks = [Promise.resolve<Outcome<string>>({ failure: changed }), second.promise, third.promise]
   const begun = Promise.withResolvers<void>()
@@ -99,7 +99,7 @@ test('who asks for a reload while it looks is answered by a look that begins aft
     if (looks.length === 2) begun.resolve()
     return looks.shift() ?? Promise.reject(new Error('one look too many'))
   }
-  const waiting = held(look, world, new AbortController().signal)
+  const waiting = held(look, world, world.signal)
   await world.clock.waiting()
   await world.clock.advance(5_000)
   await begun.promise
@@ -113,11 +113,10 @@ test('who asks for a reload while it looks is answered by a look that begins aft
 })
 
 test('a look that never ends does not feed the watchdog', async () => {
-  const world = await makeWorld()
-  await using _folder = world.folder
+  await using world = await makeWorld()
   const last = Promise.withResolvers<Outcome<string>>()
   const looks = [Promise.resolve<Outcome<string>>({ failure: changed }), last.promise]
-  let isAlive = () => false
+  let isAlive: (() => boolean) | undefined
   const notify: Notify = {
     ...world.notify,
     feedWatchdog(alive, signal) {
@@ -126,22 +125,20 @@ test('a look that never ends does not feed the watchdog', async () => {
     },
   }
   const look = () => looks.shift() ?? Promise.reject(new Error('one look too many'))
-  const waiting = held(look, { ...world, notify }, new AbortController().signal)
+  const waiting = held(look, { ...world, notify }, world.signal)
   await world.clock.waiting()
   await world.clock.advance(5_000)
-  assert.equal(isAlive(), true)
+  assert.equal(isAlive?.(), true)
   await world.clock.advance(60_000)
-  assert.equal(isAlive(), false)
+  assert.equal(isAlive?.(), false)
   last.resolve({ value: 'ours' })
   assert.equal(await waiting, 'ours')
 })
 
 test('a signal ends the waiting', async () => {
-  const world = await makeWorld()
-  await using _folder = world.folder
-  const stop = new AbortController()
-  const waiting = held(() => Promise.resolve({ failure: changed }), world, stop.signal)
+  await using world = await makeWorld()
+  const waiting = held(() => Promise.resolve({ failure: changed }), world, world.signal)
   await world.clock.waiting()
-  stop.abort(new Error('stopped by SIGTERM'))
+  world.stop.abort(new Error('stopped by SIGTERM'))
   await assert.rejects(waiting, /stopped by SIGTERM/)
 })

@@ -67,6 +67,19 @@ test('a line has its priority where stdout is the journal, and nowhere else', as
   assert.match(await loggedWith('`${dev}:${ino + 1}`'), /^\{"level":"warn".*\}\n$/)
 })
 
+test('each line of what is said at last is an error to the journal', async () => {
+  const script = `
+    import { fstatSync } from 'node:fs'
+    const { dev, ino } = fstatSync(2)
+    const { lastWords } = await import('${new URL('../../../agent/system/log.ts', import.meta.url).href}')
+    const text = 'wrong:\\n\\n1. log.level\\n'
+    process.stderr.write(lastWords(text))
+    process.env.JOURNAL_STREAM = dev + ':' + ino
+    process.stderr.write(lastWords(text))`
+  const { stderr } = await run(process.execPath, ['--input-type=module', '-e', script])
+  assert.equal(stderr, 'wrong:\n\n1. log.level\n<3>wrong:\n\n<3>1. log.level\n')
+})
+
 test('a failure is logged with its code, causes and what to do', () => {
   const { lines, log } = openLog()
   log.failure(new Failure('NETWORK_REFUSED', 'no answer', { cause: new Error('connect ECONNREFUSED') }))

@@ -19,9 +19,11 @@ if pid == 0:
     os.dup2(os.open('/dev/null', os.O_RDONLY), 3)
     os.dup2(theirs.fileno(), 4)
     for fd in (3, 4): os.set_inheritable(fd, True)
-    environment = dict(os.environ, LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='other:notify', NOTIFY_SOCKET='/nowhere')
+    environment = dict(os.environ, LISTEN_PID=str(os.getpid() + int(os.environ.get('OFF', '0'))), LISTEN_FDS='2', LISTEN_FDNAMES='other:notify', NOTIFY_SOCKET='/nowhere')
     os.execve(sys.argv[1], sys.argv[1:], environment)
+if 'DEAF' in os.environ: ours.close()
 os.waitpid(pid, 0)
+if 'DEAF' in os.environ: sys.exit(0)
 ours.setblocking(False)
 said = []
 try:
@@ -63,9 +65,30 @@ test('messages go through the socket that systemd has opened, without a program,
   assert.deepEqual(sockets, [])
 })
 
-test('descriptors that were handed to another process are not ours', () => {
-  const environment = { LISTEN_PID: String(process.pid + 1), LISTEN_FDS: '1', LISTEN_FDNAMES: 'notify' }
-  assert.equal(notifyDescriptor(environment, process.pid), undefined)
+/** Where the socket is of no use: what arrives there all the same, what the program says, and what is logged. */
+async function saidByProgram(variables: Record<string, string>) {
+  await using folder = await makeTemporaryFolder()
+  const place = (name: string) => join(folder.path, name)
+  await writeFile(place('systemd.py'), SYSTEMD)
+  await writeFile(place('say.mjs'), SAY)
+  await writeFile(place('systemd-notify'), `#!/bin/sh\necho "$@" >>${place('heard')}\n`, { mode: 0o755 })
+  const env = { PATH: `${folder.path}:/bin`, SEEN: place('seen'), ...variables }
+  const { stdout } = await run('/usr/bin/python3', [place('systemd.py'), process.execPath, place('say.mjs')], { env })
+  return { stdout, said: await readFile(place('heard'), 'utf8') }
+}
+
+test('when nobody takes what is written, that is logged and the program says it', async () => {
+  const { stdout, said } = await saidByProgram({ DEAF: 'yes' })
+  assert.match(stdout, /"msg":"the socket of systemd takes nothing"/)
+  assert.match(said, /--ready .*starting READY=0/)
+  assert.match(said, /^RELOADING=1 MONOTONIC_USEC=\d+$/m)
+  assert.match(said, /^STOPPING=1$/m)
+})
+
+test('descriptors that were handed to another process are not ours', async () => {
+  const { stdout, said } = await saidByProgram({ OFF: '1' })
+  assert.deepEqual(JSON.parse(stdout), [])
+  assert.match(said, /^STOPPING=1$/m)
 })
 
 test('descriptors of other names are left alone', () => {
