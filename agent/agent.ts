@@ -220,10 +220,19 @@ function begin(
     // A clock that is wrong is given time to find back: neither token nor certificate would be judged rightly before.
     believed.then(() => rotation.run(signal)),
     // Samples begin with the first credential: before it there is nobody to send them to, and none would be newer.
-    untilBorn(attendance, signal).then(() => Promise.all(flow.measure(signal))),
+    untilBorn(attendance, signal).then(() => allOf(flow.measure(signal), signal)),
     notify.feedWatchdog(() => keepsPromises(facts, clock.monotonicMs()), signal),
     watchHealth(attendance, signal),
   ]
+}
+
+/** Fails as soon as one fails; but once `signal` has aborted, all have ended before: what they write needs a place. */
+async function allOf(work: readonly Promise<unknown>[], signal: AbortSignal): Promise<void> {
+  try {
+    await Promise.all(work)
+  } finally {
+    if (signal.aborted) await Promise.allSettled(work)
+  }
 }
 
 async function untilBorn({ facts, news }: Attendance, signal: AbortSignal): Promise<void> {

@@ -9,7 +9,6 @@ import { systemClock } from '../../agent/system/clock.ts'
 import { createLog } from '../../agent/system/log.ts'
 import type { Notify } from '../../agent/system/notify.ts'
 import { createFakeClock } from '../kit/clock.ts'
-import { createJournal } from '../kit/journal.ts'
 import { makeTemporaryFolder } from '../kit/openssl.ts'
 
 const changed = new Failure('MACHINE_CHANGED', 'made on board A, this is board B')
@@ -36,13 +35,13 @@ function listen(): { readonly told: string[]; readonly notify: Notify } {
 async function makeWorld() {
   const folder = await makeTemporaryFolder()
   const clock = createFakeClock()
-  const journal = createJournal()
-  const log = createLog({ level: 'info', clock, write: (line) => void journal.write(Buffer.from(line)) })
+  const logged: string[] = []
+  const log = createLog({ level: 'info', clock, write: (line) => logged.push(line) })
   const socket = join(folder.path, 'control.sock')
   const ask = (what: string) => askControl({ ask: what }, { path: socket, clock: systemClock })
   const stop = new AbortController()
   return {
-    ...{ clock, log, socket, ask, stop, signal: stop.signal, ...listen() },
+    ...{ clock, log, logged, socket, ask, stop, signal: stop.signal, ...listen() },
     async [Symbol.asyncDispose]() {
       stop.abort(new Error('the test is over'))
       await folder[Symbol.asyncDispose]()
@@ -77,13 +76,19 @@ test('while it waits, whoever asks is told what for; it looks again by itself, a
 
 test('a reload makes it look at once, and another reason is told', async () => {
   await using world = await makeWorld()
-  const outcomes: Outcome<string>[] = [{ failure: changed }, { failure: new Failure('MACHINE_CHANGED', 'board C') }]
+  const board = new Failure('MACHINE_CHANGED', 'board C')
+  const outcomes: Outcome<string>[] = [{ failure: changed }, { failure: changed }, { failure: board }]
   const waiting = held(() => Promise.resolve(outcomes.shift() ?? { value: 'ours' }), world, world.signal)
+  await world.clock.waiting()
+  const same = await world.ask('reload')
+  assert.ok(!same.ok && same.message === changed.message)
   await world.clock.waiting()
   const refused = await world.ask('reload')
   assert.ok(!refused.ok && refused.message === 'board C')
   await world.clock.waiting()
   assert.equal(world.told.at(-1), 'status board C')
+  // Another look that finds the same is not worth a line.
+  assert.equal(world.logged.length, 2)
   const answer = await world.ask('reload')
   assert.ok(answer.ok)
   assert.deepEqual(answer.value, { taken: [], overruled: [], pending: [], begins: true })

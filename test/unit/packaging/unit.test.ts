@@ -1,6 +1,7 @@
 /** The units as they are installed, judged by systemd's own tools over a root that holds nothing else. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -8,6 +9,9 @@ import { promisify } from 'node:util'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
 
 const run = promisify(execFile)
+
+/** Where there is no systemd, its judgement is left to a machine that has it. */
+const skip = !existsSync('/usr/bin/systemd-analyze') && 'needs systemd-analyze'
 
 const folder = new URL('../../../systemd/', import.meta.url).pathname
 const SERVICE = 'iot-device-agent.service'
@@ -51,13 +55,13 @@ async function makeRoot() {
   return root
 }
 
-test('its exposure is at most 1.5', async () => {
+test('its exposure is at most 1.5', { skip }, async () => {
   await using root = await makeRoot()
   const how = ['--offline=true', `--root=${root.path}`, `--threshold=${EXPOSURE_THRESHOLD}`, '--no-pager']
   await run('systemd-analyze', ['security', ...how, SERVICE])
 })
 
-test('systemd finds nothing wrong with the units', async () => {
+test('systemd finds nothing wrong with the units', { skip }, async () => {
   await using root = await makeRoot()
   const how = [`--root=${root.path}`, '--man=no', '--recursive-errors=no']
   const { stdout, stderr } = await run('systemd-analyze', ['verify', ...how, ...units])
