@@ -17,5 +17,11 @@ if [ ! -x "$node" ]; then
     echo "iot-device-agent: there is no Node.js: neither $here/lib/node nor node in PATH. Install nodejs 24 or newer." >&2
     exit 1
   }
+  version=$("$node" --version)
+  major=${version#v}
+  if [ "${major%%.*}" -lt 24 ]; then
+    echo "iot-device-agent: $node is Node.js $version. Install nodejs 24 or newer, or the package with a runtime of its own." >&2
+    exit 1
+  fi
 fi
 exec "$node" --disable-sigusr1 --disable-warning=DEP0169 --max-semi-space-size=1 --heap-growing-percent=30 "$here/lib/iot-device-agent.cjs" "$@"

@@ -34,6 +34,15 @@ test('without any Node it says what to install', async () => {
   assert.match(stderr, /nodejs 24/)
 })
 
+test('a Node that is too old is named, and what to install', async () => {
+  await using folder = await makeTemporaryFolder()
+  const launcher = await layOut(folder.path)
+  await writeFile(join(folder.path, 'bin/node'), '#!/bin/sh\necho v20.19.2\n', { mode: 0o755 })
+  const { status, stderr } = await runProgram([launcher], ['status'], { PATH: join(folder.path, 'bin') })
+  assert.equal(status, 1)
+  assert.match(stderr, /v20\.19\.2.*nodejs 24/)
+})
+
 test('sealing needs no Node at all', async () => {
   await using folder = await makeTemporaryFolder()
   const launcher = await layOut(folder.path)
