@@ -1,6 +1,6 @@
 /**
  * Bundles a program into one CommonJS file: `node scripts/bundle.ts OUT [ENTRY] [--packages FILE]`. The same input gives
- * the same bytes. FILE gets the folders below node_modules that something was taken from, as a list in JSON.
+ * the same bytes. FILE gets what it was taken from, in JSON: bytes of the bundle by folder below node_modules; '' is ours.
  */
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -38,8 +38,13 @@ const { metafile } = await build({
 })
 
 if (values.packages !== undefined) {
-  const inputs = Object.values(metafile.outputs).flatMap(({ inputs: all }) => Object.entries(all))
-  const used = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path)
-  const folders = used.flatMap((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [])
-  await writeFile(values.packages, JSON.stringify([...new Set(folders)].toSorted(), undefined, 2))
+  const bytes: Record<string, number> = {}
+  for (const { inputs } of Object.values(metafile.outputs)) {
+    for (const [path, { bytesInOutput }] of Object.entries(inputs).filter(([, input]) => input.bytesInOutput > 0)) {
+      const folder = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? ''
+      bytes[folder] = (bytes[folder] ?? 0) + bytesInOutput
+    }
+  }
+  const sorted = Object.entries(bytes).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  await writeFile(values.packages, JSON.stringify(Object.fromEntries(sorted), undefined, 2))
 }

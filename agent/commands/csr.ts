@@ -6,6 +6,7 @@ import { openVault } from '../credential/vault.ts'
 import type { PendingRequest } from '../credential/vault.ts'
 import { Failure } from '../failure.ts'
 import { errorCode } from '../system/files.ts'
+import { isChainAwaited } from './chain-awaited.ts'
 import { printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -24,7 +25,7 @@ export function runCsr(options: CsrOptions, environment: CommandEnvironment): Pr
     const request = await openRequest(options, environment)
     if (out === undefined) environment.stdout(request.csrPem)
     else await replaceContent(out, request.csrPem)
-    environment.stderr(nextSteps(request, options))
+    environment.stderr(nextSteps(request, options, await isChainAwaited(options, environment)))
     return exitCodes.fine
   })
 }
@@ -45,7 +46,7 @@ async function openRequest(options: CsrOptions, environment: CommandEnvironment)
   return vault.request(options)
 }
 
-function nextSteps(request: PendingRequest, { issuedDir, pair }: CsrOptions): string {
+function nextSteps(request: PendingRequest, { issuedDir, pair }: CsrOptions, awaited: boolean): string {
   const lines = [
     `Certificate request of ${request.registrationId} (${request.keyKind}), made ${request.requestedAt}.`,
     'The private key was made on this device and stays here.',
@@ -54,8 +55,8 @@ function nextSteps(request: PendingRequest, { issuedDir, pair }: CsrOptions): st
       : [`Until all is done, the agent goes on with ${pair.certificateFile}; leave it there.`]),
     `Next: have it signed with CN=${request.registrationId} and extendedKeyUsage=clientAuth, then on this device:`,
     '  iot-device-agent install-certificate CHAIN.pem',
-    // Nobody looks into that folder while a pair is in use.
-    ...(pair === undefined ? [`or put leaf and intermediates into ${issuedDir}/${request.registrationId}.pem`] : []),
+    // Nobody looks into that folder while a pair is in use and no renewal is under way.
+    ...(awaited ? [`or put leaf and intermediates into ${issuedDir}/${request.registrationId}.pem`] : []),
   ]
   return `${lines.join('\n')}\n`
 }

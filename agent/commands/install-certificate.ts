@@ -8,6 +8,7 @@ import { checkChain } from '../pki/chain.ts'
 import type { CheckedChain } from '../pki/chain.ts'
 import { issuedPath, readUpTo } from '../pki/exchange.ts'
 import { errorCode, makePrivateFolder, writeDurably } from '../system/files.ts'
+import { isChainAwaited } from './chain-awaited.ts'
 import { printProblem, printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -21,8 +22,8 @@ export interface InstallCertificateOptions extends CredentialSettings {
  * `install-certificate FILE`: checks a chain against the open request, prints every problem, and when there is none
  * lays it down where the agent waits for it. The agent checks it again: this is a courtesy to the technician.
  *
- * While the agent uses a pair of files it waits for nothing: the chain is put into the vault here, and comes into use
- * when the pair is taken out of the configuration. So the device has a credential at every moment.
+ * While the agent uses a pair of files and no renewal is under way it waits for nothing: the chain is put into the vault
+ * here, and comes into use when the pair is taken out of the configuration. So the device has a credential at every moment.
  */
 export function runInstallCertificate(
   options: InstallCertificateOptions,
@@ -43,7 +44,7 @@ export function runInstallCertificate(
       return exitCodes.failed
     }
     const lines =
-      options.pair === undefined
+      options.pair === undefined || (await isChainAwaited(options, environment))
         ? await layDown(verdict.value, options)
         : await keepInVault(verdict.value, vault, options.pair)
     environment.stdout(`${lines.join('\n')}\n`)

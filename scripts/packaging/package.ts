@@ -99,7 +99,8 @@ async function layOut(root: string, made: PackageAbout): Promise<void> {
   const words = [join(top, 'scripts/bundle.ts'), bundle, '--packages', list]
   await run(process.execPath, words, { env: environment, cwd: top })
   await chmod(bundle, 0o644)
-  const components = [...(await bundledComponents(top, JSON.parse(await readFile(list, 'utf8')) as string[]))]
+  const folders = Object.keys(JSON.parse(await readFile(list, 'utf8')) as Readonly<Record<string, number>>)
+  const components = [...(await bundledComponents(top, folders.filter(Boolean)))]
   if (made.arch !== 'all') {
     const lock = await readFile(join(top, 'package-lock.json'), 'utf8')
     const licence = await installRuntime(made.arch, lock, join(lib, 'node'))

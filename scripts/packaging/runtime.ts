@@ -63,7 +63,8 @@ async function fetchTarball({ npm, version, integrity }: ReturnType<typeof locke
   await mkdir(folder, { recursive: true })
   const work = await mkdtemp(join(folder, 'download-'))
   try {
-    await run('npm', ['pack', '--silent', '--pack-destination', work, `${npm}@${version}`])
+    // Not in this folder: an old npm does not read its package.json.
+    await run('npm', ['pack', '--silent', '--pack-destination', work, `${npm}@${version}`], { cwd: work })
     const fetched = join(work, `${npm}-${version}.tgz`)
     if (!isIntact(await readFile(fetched), integrity))
       throw new Error(`${npm}@${version} is not what package-lock.json says: ${integrity}`)

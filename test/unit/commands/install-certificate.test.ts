@@ -3,6 +3,8 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { runInstallCertificate } from '../../../agent/commands/install-certificate.ts'
+import { openJournal } from '../../../agent/credential/journal.ts'
+import { emptyMemory } from '../../../agent/credential/memory.ts'
 import { obtainCertificate } from '../../../agent/credential/obtain.ts'
 import { createFolderIssuer } from '../../../agent/issue/folder.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
@@ -54,6 +56,23 @@ test('beside a pair of files, for which no agent waits, the chain goes into the 
   assert.match(stdout, /CERT_PATH.*[^]*move .*edge-0042\.key away[^]*systemctl restart iot-device-agent/)
   assert.doesNotMatch(stdout, /within seconds/)
   await assert.rejects(readdir(settings.issuedDir), { code: 'ENOENT' })
+})
+
+test('beside a pair of files whose renewal is under way, the chain is laid where that waits', async () => {
+  await using bench = await makeCommandBench()
+  const settings = { ...bench.settings, pair }
+  const vault = await openSound(settings.stateDir, bench.clock)
+  const chain = await issuer.chainFor(await vault.request(settings))
+  const active = { lane: 'x509', generation: 'files' } as const
+  const move = { to: 'x509', fresh: true, cause: 'command', atMs: bench.clock.now() } as const
+  const journal = openJournal(settings.stateDir, bench.clock, (failure) => assert.fail(failure))
+  await journal.save({ version: 1, lifecycle: { phase: 'preparing', active, move }, memory: emptyMemory })
+  const file = join(bench.path, 'chain.pem')
+  await writeFile(file, chain)
+  assert.equal(await runInstallCertificate({ ...settings, file }, bench.environment), 0)
+  assert.match(bench.printed().stdout, /within seconds/)
+  assert.deepEqual(await readdir(settings.issuedDir), [`${settings.registrationId}.pem`])
+  assert.equal(await vault.active(), undefined, 'the agent itself decides when it comes into use')
 })
 
 test('beside a pair of files a wrong chain is refused as ever', async () => {
