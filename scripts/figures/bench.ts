@@ -9,7 +9,7 @@ import { makeTemporaryFolder } from '../../test/kit/openssl.ts'
 import type { Surroundings } from './clients.ts'
 import { depths, FIGURES_FILE, groups } from './figures.ts'
 import type { Group, Performance } from './figures.ts'
-import { describeMachine, describeVersions, sizesOf } from './machine.ts'
+import { describeMachine, describeVersions } from './machine.ts'
 import { figuresTable } from './page.ts'
 import { runRounds } from './rounds.ts'
 import type { RoundOptions } from './rounds.ts'
@@ -80,7 +80,6 @@ async function bench(method: Method, wanted: ReadonlySet<Group>): Promise<void> 
     machine: describeMachine(),
     versions: describeVersions(root, python),
     method,
-    sizes: sizesOf(join(root, 'build')),
     series,
   }
   process.stdout.write(`${figuresTable(taken)}\n\n${telemetryTables(taken)}\n`)

@@ -136,8 +136,6 @@ export interface Performance {
     readonly bodyBytes: number
     readonly telemetry?: TelemetryMethod
   }
-  /** What lies in build/, in bytes. */
-  readonly sizes: { readonly bundle: number; readonly runtime: number }
   readonly series: Series
 }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { version } from '../../agent/version.ts'
@@ -36,9 +36,4 @@ print(platform.python_version(), m.version("azure-iot-device"), m.version("paho-
     'azure-iot-device (PyPI)': device,
     'paho-mqtt (PyPI)': paho,
   }
-}
-
-export function sizesOf(build: string): Performance['sizes'] {
-  const size = (name: string) => statSync(join(build, 'lib', name)).size
-  return { bundle: size('iot-device-agent.cjs'), runtime: size('node') }
 }

@@ -99,13 +99,9 @@ function below(title: string, [value, limit]: readonly [number, number], unit: s
   ]
 }
 
-function mb(bytes: number): string {
-  return `${showNumber(bytes / 1024 / 1024, 2)} MB`
-}
-
 /** docs/performance.md. */
 export function performancePage(taken: Performance): string {
-  const { takenOn, machine, versions, method, sizes } = taken
+  const { takenOn, machine, versions, method } = taken
   const { cpu, cores, memoryMb, system, kernel } = machine
   const dpsWaitSeconds = method.retryAfterSeconds * (method.pollsBeforeAssigned + 1)
   return `# Performance
@@ -122,8 +118,6 @@ Each value is the median of ${method.rounds} runs, with the least and the most o
 ${figuresTable(taken)}
 
 ${reachTable(taken)}
-
-The package: ${mb(sizes.bundle)} of program, ${mb(sizes.runtime)} of runtime.
 
 ## How it is measured
 

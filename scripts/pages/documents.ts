@@ -1,6 +1,8 @@
 import taken from '../../docs/performance.json' with { type: 'json' }
+import packaged from '../../docs/package-figures.json' with { type: 'json' }
 import soak from '../../docs/soak.json' with { type: 'json' }
 import { telemetryTable } from '../../agent/telemetry/fields.ts'
+import { packagedSection } from '../figures/packaged/page.ts'
 import { performancePage } from '../figures/page.ts'
 import { soakSection } from '../figures/soak-page.ts'
 import { configurationPage } from './configuration.ts'
@@ -18,7 +20,10 @@ export const documents: readonly Document[] = [
   { path: 'docs/configuration.md', make: configurationPage },
   { path: 'docs/failures.md', make: failuresPage },
   { path: 'docs/model/iot-device-agent-1.json', make: modelPage },
-  { path: 'docs/performance.md', make: () => `${performancePage(taken)}\n${soakSection(soak)}` },
+  {
+    path: 'docs/performance.md',
+    make: () => [performancePage(taken), soakSection(soak), packagedSection(packaged)].join('\n'),
+  },
   { path: 'packaging/config.example.toml', make: exampleFile },
   { path: 'docs/telemetry.md', make: (page = '') => replaceBetweenMarkers(page, 'fields', telemetryTable()) },
   { path: 'docs/transitions.md', make: transitionsPage },

@@ -41,7 +41,6 @@ const taken: Performance = {
     ...{ rounds: 3, retryAfterSeconds: 2, pollsBeforeAssigned: 1, quietSeconds: 60 },
     ...{ sendingSeconds: 2, bodyBytes: 256 },
   },
-  sizes: { bundle: 1024 * 1024, runtime: 128 * 1024 * 1024 },
   series: {
     agent: {
       startDpsMs: [100, 300, 200],
