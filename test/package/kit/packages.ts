@@ -25,10 +25,16 @@ export function olderPackage(): Promise<string> {
   return packageOf(versions.older, join(build, 'packages-older'))
 }
 
-async function packageOf(version: string, folder: string): Promise<string> {
-  const path = join(folder, `iot-device-agent_${version}_${nativeArch}.deb`)
+/** The package that uses the Node of the system. */
+export function systemNodePackage(): Promise<string> {
+  return packageOf(versions.present, join(build, 'packages'), 'all')
+}
+
+async function packageOf(version: string, folder: string, arch: string = nativeArch): Promise<string> {
+  const name = arch === 'all' ? 'iot-device-agent-system-node' : 'iot-device-agent'
+  const path = join(folder, `${name}_${version}_${arch}.deb`)
   if (existsSync(path)) return path
-  const flags = ['--arch', nativeArch, '--compression', 'zstd', '--package-version', version, '--out', folder]
+  const flags = ['--arch', arch, '--compression', 'zstd', '--package-version', version, '--out', folder]
   await mkdir(folder, { recursive: true })
   await run('flock', [join(folder, 'lock'), script, ...flags])
   return path

@@ -7,9 +7,13 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const top = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** Debian 12 and 13. */
+/** Debian 12 and 13: what the package is made for. */
 export const suites = ['bookworm', 'trixie'] as const
-export type Suite = (typeof suites)[number]
+/** Forky, which becomes Debian 14, has Node 24 and is there for the package without a runtime. */
+export type Suite = (typeof suites)[number] | 'forky'
+
+/** What is in a root beside the rest. */
+const more: Readonly<Partial<Record<Suite, string>>> = { forky: 'nodejs' }
 
 /** Debian's name for the processor of this machine. */
 export const nativeArch = process.arch === 'arm64' ? 'arm64' : 'amd64'
@@ -27,7 +31,7 @@ fi`
 
 /** The root of a suite with all that the package depends on; about half a minute when it is not in the cache. Not to be written to. */
 export async function rootFolder(suite: Suite): Promise<string> {
-  const tar = (await run(join(top, 'scripts/root'), [suite, nativeArch])).stdout.trim()
+  const tar = (await run(join(top, 'scripts/root'), [suite, nativeArch, ...[more[suite] ?? []].flat()])).stdout.trim()
   const folder = join(dirname(tar), `${suite}-${nativeArch}-booted`)
   await run('sh', ['-c', UNPACK, 'unpack', tar, folder])
   return folder
