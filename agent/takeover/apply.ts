@@ -11,7 +11,7 @@ import { prove } from './prove.ts'
 import type { RunningAgent } from './prove.ts'
 import { saveRecord, steps } from './record.ts'
 import type { Step, TakeoverRecord } from './record.ts'
-import { OUR_UNIT } from './systemctl.ts'
+import { OUR_TIMER, OUR_UNIT } from './systemctl.ts'
 import type { Systemctl } from './systemctl.ts'
 import { undoTakeover } from './undo.ts'
 
@@ -137,6 +137,9 @@ const actions: Readonly<Record<Exclude<(typeof steps)[number], 'done'>, Action>>
     say('proven: the new agent is connected and a message was acknowledged')
     if (unit !== OUR_UNIT) await systemctl.mask(unit)
     await systemctl.enable(OUR_UNIT)
+    // The package enables neither beside an older client of the same name.
+    await systemctl.enable(OUR_TIMER)
+    await systemctl.start(OUR_TIMER)
   },
 }
 

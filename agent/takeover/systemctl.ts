@@ -5,6 +5,9 @@ import { Failure } from '../failure.ts'
 /** The service of this package. */
 export const OUR_UNIT = 'iot-device-agent.service'
 
+/** Starts the service again after one that failed for good. */
+export const OUR_TIMER = 'iot-device-agent-revive.timer'
+
 /** What is asked of systemd. Each is fine when all is so already. */
 export interface Systemctl {
   daemonReload(): Promise<void>

@@ -8,7 +8,7 @@ import { CONFIG_FILE, SECRETS_FOLDER } from './plan.ts'
 import type { Lane } from './plan.ts'
 import { removeRecord, saveRecord } from './record.ts'
 import type { TakeoverRecord } from './record.ts'
-import { OUR_UNIT } from './systemctl.ts'
+import { OUR_TIMER, OUR_UNIT } from './systemctl.ts'
 
 /** Longest wait for the old service to be active. */
 const ACTIVE_WITHIN_MS = 60_000
@@ -40,6 +40,10 @@ export async function undoTakeover(record: TakeoverRecord, parts: Takeover): Pro
 /** Once the old unit is back under our name, that name is not ours to stop any more. */
 async function stopOurs({ unit, moved, ours }: TakeoverRecord, { root, systemctl, say }: Takeover): Promise<void> {
   const [file] = moved
+  if (!ours.enabled) {
+    await systemctl.stop(OUR_TIMER)
+    await systemctl.disable(OUR_TIMER)
+  }
   if (unit === OUR_UNIT && file !== undefined && !(await isThere(join(root, file.to)))) return
   await systemctl.stop(OUR_UNIT)
   // What enables the old unit of our name must not be taken for what enables ours.

@@ -5,7 +5,7 @@ import { existsSync, lstatSync, readlinkSync, rmSync, symlinkSync } from 'node:f
 import type { Status } from '../../agent/control/status.ts'
 import { Failure } from '../../agent/failure.ts'
 import type { RunningAgent } from '../../agent/takeover/prove.ts'
-import { OUR_UNIT } from '../../agent/takeover/systemctl.ts'
+import { OUR_TIMER, OUR_UNIT } from '../../agent/takeover/systemctl.ts'
 import type { Systemctl } from '../../agent/takeover/systemctl.ts'
 import { makeKey, makeRequest, makeRoot } from './openssl.ts'
 
@@ -32,6 +32,7 @@ export async function layPackage(root: string): Promise<void> {
     '/etc/passwd': `root:x:0:0::/root:/bin/sh\niot-device-agent:x:${uid}:${gid}::/:/bin/false\n`,
     [`/usr/lib/systemd/system/${OUR_UNIT}`]:
       '[Service]\nExecStart=/usr/lib/iot-device-agent/iot-device-agent run\nUser=iot-device-agent\n',
+    [`/usr/lib/systemd/system/${OUR_TIMER}`]: '[Timer]\nOnBootSec=1h\n',
   })
 }
 

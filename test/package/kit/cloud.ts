@@ -61,8 +61,8 @@ ${more}`
       const request = `/var/lib/iot-device-agent/requests/${id}.csr`
       await machine.until(`test -s ${request}`)
       const chain = await cloud.authority.signDevice(`${await machine.shell('iot-device-agent csr')}\n`)
-      await machine.write('/root/chain.pem', chain)
-      await machine.shell('iot-device-agent install-certificate /root/chain.pem')
+      await machine.write('/run/chain.pem', chain)
+      await machine.shell('iot-device-agent install-certificate /run/chain.pem')
       await nextTelemetry(since)
     },
     [Symbol.asyncDispose]: () => cloud[Symbol.asyncDispose](),

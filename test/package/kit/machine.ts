@@ -31,7 +31,10 @@ export interface Ran {
 }
 
 export interface MachineOptions {
-  readonly suite: Suite
+  /** Debian as scripts/root makes it, or the folder of an image. */
+  readonly suite: Suite | { readonly root: string }
+  /** Flags of systemd-nspawn that say where is written to; to memory only when left out. */
+  readonly layers?: readonly string[]
   /** Files of the host that are in /root of the machine. */
   readonly files?: readonly string[]
 }
@@ -63,16 +66,19 @@ export interface RunOptions {
 /** One entry of the journal. Source: systemd.journal-fields(7). */
 export type JournalLine = Readonly<Record<string, string>>
 
+/** The root stays as it is, and everything is forgotten at the end. */
+const IN_MEMORY = ['--volatile=overlay']
+
 /** Boots a machine over the root of a suite; it is off, and nothing of it is left, at the end of the block. */
-export async function bootMachine({ suite, files = [] }: MachineOptions): Promise<Machine> {
+export async function bootMachine({ suite, files = [], layers = IN_MEMORY }: MachineOptions): Promise<Machine> {
   await using parts = new AsyncDisposableStack()
-  const root = await rootFolder(suite)
+  const root = typeof suite === 'string' ? await rootFolder(suite) : suite.root
   const folder = parts.use(await makeTemporaryFolder()).path
-  const name = `agent-${suite}-${randomBytes(4).toString('hex')}`
+  const name = `agent-${typeof suite === 'string' ? suite : 'image'}-${randomBytes(4).toString('hex')}`
   const consoleLog = join(folder, 'console.log')
   const binds = files.map((file) => `--bind-ro=${file}:/root/${basename(file)}`)
   parts.defer(() => call(script('end-machine'), [name]).then(() => undefined))
-  const nspawn = parts.adopt(startNspawn([name, root, ...binds], consoleLog), cutPower)
+  const nspawn = parts.adopt(startNspawn([name, root, ...layers, ...binds], consoleLog), cutPower)
   const said = () => readFile(consoleLog, 'utf8')
   const leaderPid = await leaderOf(nspawn).catch(async (cause: unknown) => {
     throw new Error(`the machine did not start: ${await said()}`, { cause })
@@ -94,7 +100,7 @@ function startNspawn(args: readonly string[], consoleLog: string): ChildProcess 
   return child
 }
 
-/** What is written lives in memory only, so that nothing is lost by it. */
+/** As a pulled plug does. */
 async function cutPower(nspawn: ChildProcess): Promise<void> {
   if (nspawn.exitCode !== null || nspawn.signalCode !== null) return
   const closed = once(nspawn, 'close')

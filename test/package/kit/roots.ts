@@ -9,8 +9,17 @@ const top = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** Debian 12 and 13: what the package is made for. */
 export const suites = ['bookworm', 'trixie'] as const
-/** Forky, which becomes Debian 14, has Node 24 and is there for the package without a runtime. */
-export type Suite = (typeof suites)[number] | 'forky'
+/** Forky, which becomes Debian 14, has Node 24 and is there for the package without a runtime; jammy is Ubuntu 22.04. */
+export type Suite = (typeof suites)[number] | 'forky' | 'jammy'
+
+/** Where Ubuntu's packages come from; not every builder lets anybody there. */
+const UBUNTU = 'http://archive.ubuntu.com/ubuntu/dists/jammy/Release'
+
+/** Debian's, and Ubuntu 22.04 with the oldest systemd that the unit is made for (249), where its archive is within reach. */
+export async function suitesWithinReach(): Promise<readonly Suite[]> {
+  const answer = await fetch(UBUNTU, { method: 'HEAD', signal: AbortSignal.timeout(10_000) }).catch(() => undefined)
+  return answer?.ok === true ? [...suites, 'jammy'] : suites
+}
 
 /** What is in a root beside the rest. */
 const more: Readonly<Partial<Record<Suite, string>>> = { forky: 'nodejs' }

@@ -29,6 +29,9 @@ import type { Temper } from '../../kit/old-client.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
 
 const OURS = 'iot-device-agent.service'
+const TIMER = 'iot-device-agent-revive.timer'
+/** The service runs, and the timer that revives it. */
+const taken = [OURS, TIMER].map((unit) => [unit, `/usr/lib/systemd/system/${unit}`] as const)
 const FOLDERS = ['/etc', '/var', '/usr', '/opt']
 
 /** Time that passes only by waiting. */
@@ -128,7 +131,7 @@ for (const [name, files, where] of CASES) {
     assert.match(config, /registrationId = "press-07"/)
     const record = await readFile(join(device.root, '/var/lib/iot-device-agent.import/record.json'), 'utf8')
     assert.ok(!record.includes(SECRET))
-    assert.deepEqual([...device.machine.running.keys()], [OURS])
+    assert.deepEqual([...device.machine.running.keys()], [OURS, TIMER])
     assert.ok(!device.machine.calls.includes('renew'))
   })
 }
@@ -210,11 +213,11 @@ for (const name of [OURS, 'old-agent.service']) {
     const before = await picture(device.root, FOLDERS)
     const done = await device.run({ apply: true })
     assert.equal(done.code, 0, done.err)
-    assert.deepEqual([...device.machine.running], [[OURS, `/usr/lib/systemd/system/${OURS}`]])
+    assert.deepEqual([...device.machine.running], taken)
     assert.equal(device.machine.clashed, false)
     assert.ok(device.machine.calls.includes('renew'))
     assert.equal(device.machine.calls.includes(`mask ${name}`), name !== OURS)
-    assert.ok(await device.machine.systemctl.isEnabled(OURS))
+    for (const unit of [OURS, TIMER]) assert.ok(await device.machine.systemctl.isEnabled(unit))
     assert.match((await device.run({ apply: true })).out, /already/)
     const back = await device.run({ undo: true })
     assert.equal(back.code, 0, back.err)
@@ -247,9 +250,8 @@ for (const name of [OURS, 'old-agent.service']) {
           assert.equal((await device.run()).code, (await readRecord(device.root))?.step === 'done' ? 0 : 1)
           const ended = await device.run({ [then]: true })
           assert.equal(ended.code, 0, ended.err)
-          const expected =
-            then === 'undo' ? [name, `/etc/systemd/system/${name}`] : [OURS, `/usr/lib/systemd/system/${OURS}`]
-          assert.deepEqual([...device.machine.running], [expected])
+          const expected = then === 'undo' ? [[name, `/etc/systemd/system/${name}`]] : taken
+          assert.deepEqual([...device.machine.running], expected)
           assert.equal(device.machine.clashed, false)
           if (then === 'apply') await device.run({ undo: true })
           assert.deepEqual(await picture(device.root, FOLDERS), before)
@@ -283,7 +285,7 @@ test('going back is refused while the device is on a lane that the old program d
   await writeFile(path, (await readFile(path, 'utf8')).replace('"lane": "sas"', '"lane": "x509"'))
   const refused = await device.run({ undo: true })
   assert.match(refused.err, /IMPORT_UNDO_BLOCKED: .*first sudo iot-device-agent auth x509 --wait/)
-  assert.deepEqual([...device.machine.running.keys()], [OURS])
+  assert.deepEqual([...device.machine.running.keys()], [OURS, TIMER])
   assert.equal((await device.run({ undo: true, force: true })).code, 0)
 })
 
@@ -293,7 +295,7 @@ test('going back overwrites no file that somebody has put in the place of the ol
   await device.run({ apply: true })
   await lay(device.root, { [`/etc/systemd/system/${OURS}.d/ours.conf`]: '[Service]\n' })
   assert.match((await device.run({ undo: true, force: true })).err, /IMPORT_UNDO_BLOCKED.*is there again/)
-  assert.deepEqual([...device.machine.running.keys()], [OURS])
+  assert.deepEqual([...device.machine.running.keys()], [OURS, TIMER])
 })
 
 test('--keep-key asks for no new key, and whoever is not root is told to be', async () => {
