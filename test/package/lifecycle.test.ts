@@ -73,6 +73,18 @@ for (const suite of suites) {
       assert.equal(await machine.shell(`systemctl is-enabled ${UNIT}`), 'enabled')
     })
 
+    await t.test('its identity is not stripped while it runs, nor by mistake', async () => {
+      const running = await machine.run([UNIT, 'seal', '--yes'])
+      assert.notEqual(running.status, 0)
+      assert.match(running.stderr, /the agent is running/)
+      await machine.shell(`systemctl stop '${UNIT}*'`)
+      const unasked = await machine.run([UNIT, 'seal'])
+      assert.notEqual(unasked.status, 0)
+      assert.match(unasked.stderr, /seal --yes/)
+      assert.equal(await identity(machine), first)
+      await machine.shell(`systemctl start ${UNIT}`)
+    })
+
     await t.test('purged, nothing of it is left: no file, no link, no byte of the key', async () => {
       await machine.shell(`apt-get purge --yes --quiet ${UNIT}`)
       assert.equal(await machine.shell(TRACES), '')
