@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { openAuth } from './auth.ts'
+import { handIn, waitingRequest } from './certificate.ts'
 import { openClockWatch } from './clock-watch.ts'
 import { exitCodes } from './commands/exit-codes.ts'
 import { isAwaited } from './config/awaited.ts'
@@ -148,6 +149,8 @@ export async function liveAsAgent(first: Config, world: World, signal: AbortSign
     allowed: { has: (name) => config.methods.allowed.some((allowed) => allowed === name) },
     order: (order) => orderly(facts, order),
     setLogLevel: (level) => log.setLevel(level),
+    csr: () => waitingRequest(attendance),
+    installCertificate: (chain) => handIn(chain, attendance),
     audit: ({ payload, ...entry }) => void audit.append({ what: 'method', ...entry, ...payload }),
   })
   const attendance: Attendance = {

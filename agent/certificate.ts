@@ -1,12 +1,19 @@
 import type { Attendance } from './connected.ts'
 import { obtainCertificate } from './credential/obtain.ts'
 import type { ObtainEvent } from './credential/obtain.ts'
+import type { PendingRequest } from './credential/pending.ts'
 import type { Vault } from './credential/vault.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Connection, Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
+import { createCommandIssuer } from './issue/command.ts'
+import { createEither } from './issue/either.ts'
 import { createFolderIssuer } from './issue/folder.ts'
+import type { Issuer } from './issue/port.ts'
+import { checkChain } from './pki/chain.ts'
+import { layDownChain } from './pki/exchange.ts'
 import { backoffMs } from './system/backoff.ts'
+import { programEnvironment } from './system/run-program.ts'
 
 /** A request that could not be made or laid out is tried again on this schedule. */
 const OBTAIN_RETRY = { baseMs: 5_000, capMs: 300_000 }
@@ -34,18 +41,58 @@ export async function obtainAtLast(vault: Vault, parts: Attendance, signal: Abor
 
 /** Makes the request, or takes up the one that waits, and stays until its chain is in the vault. */
 async function obtain(vault: Vault, parts: Attendance, signal: AbortSignal): Promise<X509Credential> {
-  const { config, clock, facts, log } = parts
+  const { config, clock, facts } = parts
   const { registrationId } = config.device
-  const { requestsDir, issuedDir } = config.paths
-  const warn = (failure: Failure) => log.failure(failure, { issuer: 'folder' })
-  const issuer = createFolderIssuer({ clock, requestsDir, issuedDir, warn })
   facts.awaitingSinceMs = clock.now()
   if (isNewborn(facts)) facts.connection = waitingForCertificate(facts)
   const report = (event: ObtainEvent) => logObtaining(event, parts)
   const wanted = { registrationId, keyType: config.auth.x509.keyType }
-  return obtainCertificate(wanted, { vault, source: issuer, clock, report }, signal).finally(() => {
+  return obtainCertificate(wanted, { vault, source: issuerOf(parts), clock, report }, signal).finally(() => {
     facts.awaitingSinceMs = undefined
+    facts.request = undefined
   })
+}
+
+/** What a fleet tool needs of the request that waits. @throws Failure NO_PENDING_REQUEST */
+export function waitingRequest({ facts }: Pick<Attendance, 'facts'>): object {
+  const { csrPem: csr, keyKind, requestedAt } = requireRequest(facts)
+  return { csr, keyKind, requestedAt }
+}
+
+/**
+ * A chain that came over the session with the hub: checked, so that whoever handed it in learns at once what is wrong
+ * with it, and laid where it is waited for, which checks it again.
+ *
+ * @throws Failure NO_PENDING_REQUEST, and by the code of the first problem of a chain that is not good
+ */
+export async function handIn(pem: string, { clock, config, facts }: Attendance): Promise<object> {
+  const request = requireRequest(facts)
+  const verdict = checkChain({ pem, ...request, nowMs: clock.now() })
+  if (!verdict.ok) {
+    const [first] = verdict.problems
+    throw new Failure(first?.code ?? 'UNEXPECTED', verdict.problems.map(({ message }) => message).join('; '))
+  }
+  await layDownChain(config.paths, request.registrationId, verdict.value.pem)
+  const { thumbprintSha256, notBefore, notAfter } = verdict.value.facts
+  return { thumbprintSha256, notBefore, notAfter }
+}
+
+function requireRequest({ request }: Facts): PendingRequest {
+  if (request === undefined) throw new Failure('NO_PENDING_REQUEST', 'this device waits for no certificate')
+  return request
+}
+
+/** What is configured, and beside it the folder, which is the door for technicians and for the hub. */
+function issuerOf({ config, clock, log, random }: Attendance): Issuer {
+  const { requestsDir, issuedDir } = config.paths
+  const { kind, program, timeoutSeconds } = config.issuer
+  const warnOf = (issuer: string) => (failure: Failure) => log.failure(failure, { issuer })
+  const folder = createFolderIssuer({ clock, requestsDir, issuedDir, warn: warnOf('folder') })
+  if (kind === 'folder' || program === undefined) return folder
+  const environment = programEnvironment(process.env)
+  const timeoutMs = timeoutSeconds * 1000
+  const command = createCommandIssuer({ program, timeoutMs, environment, clock, random, warn: warnOf('command') })
+  return createEither(folder, command)
 }
 
 /** Without any credential nothing else is going on. */
@@ -61,6 +108,7 @@ function logObtaining(event: ObtainEvent, { config, facts, log, news }: Attendan
   switch (event.kind) {
     case 'awaiting': {
       facts.awaitingSinceMs = Date.parse(event.request.requestedAt)
+      facts.request = event.request
       news.ring()
       const { keyKind, keyFile } = event.request
       return log.warn('waiting for a certificate', {

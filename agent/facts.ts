@@ -3,6 +3,7 @@ import type { Config } from './config/paths.ts'
 import { viewAuth } from './credential/auth-view.ts'
 import type { AuditView, AuthView } from './credential/auth-view.ts'
 import type { Lane } from './credential/credential-ref.ts'
+import type { PendingRequest } from './credential/pending.ts'
 import { emptyMemory } from './credential/memory.ts'
 import { policyOf } from './policy.ts'
 import type { Rotation } from './credential/rotation-ports.ts'
@@ -60,6 +61,8 @@ export interface Facts {
    */
   readonly promises: Map<string, number>
   awaitingSinceMs: number | undefined
+  /** The certificate request that waits. */
+  request: PendingRequest | undefined
   /** Keys of the configuration whose new values wait for a restart. */
   pendingKeys: readonly string[]
   acknowledged: number
@@ -97,6 +100,7 @@ export function createFacts(nowMs: number): Facts {
     key: undefined,
     promises: new Map(),
     awaitingSinceMs: undefined,
+    request: undefined,
     pendingKeys: [],
     acknowledged: 0,
     lastAcknowledgedAtMs: undefined,
@@ -187,7 +191,12 @@ export function statusOf(facts: Facts, { config, outbox, intervalMs }: Surroundi
 /** The reported part of the device twin. */
 export function reportOf(facts: Facts, { config, outbox }: Surroundings, nowMs: number): JsonObject {
   return buildReported({
-    auth: { view: authViewOf(facts, config, nowMs), ...certificateOf(facts), desired: facts.desired },
+    auth: {
+      view: authViewOf(facts, config, nowMs),
+      ...certificateOf(facts),
+      desired: facts.desired,
+      csrPem: facts.request?.csrPem,
+    },
     agent: {
       version,
       runtime: `node ${process.versions.node}`,

@@ -1,5 +1,6 @@
 import { authFailures } from './auth-failures.ts'
 import { importFailures } from './import-failures.ts'
+import { issueFailures } from './issue-failures.ts'
 import { packageFailures } from './package-failures.ts'
 import { telemetryFailures } from './telemetry-failures.ts'
 
@@ -26,6 +27,7 @@ export const failureTable = {
   ...authFailures,
   ...telemetryFailures,
   ...packageFailures,
+  ...issueFailures,
   ...importFailures,
 
   CA_FILE_UNREADABLE: {

@@ -6,8 +6,8 @@ import { Failure } from '../failure.ts'
 import { certificateFacts } from '../pki/certificate.ts'
 import { checkChain } from '../pki/chain.ts'
 import type { CheckedChain } from '../pki/chain.ts'
-import { issuedPath, readUpTo } from '../pki/exchange.ts'
-import { errorCode, makePrivateFolder, writeDurably } from '../system/files.ts'
+import { layDownChain, readUpTo } from '../pki/exchange.ts'
+import { errorCode } from '../system/files.ts'
 import { isChainAwaited } from './chain-awaited.ts'
 import { printProblem, printRepairs, reportFailure } from './credential-command.ts'
 import type { CommandEnvironment, CredentialSettings } from './credential-command.ts'
@@ -53,9 +53,7 @@ export function runInstallCertificate(
 }
 
 async function layDown(chain: CheckedChain, options: InstallCertificateOptions): Promise<readonly string[]> {
-  const path = issuedPath(options, options.registrationId)
-  await makePrivateFolder(options.issuedDir)
-  await writeDurably(path, chain.pem)
+  const path = await layDownChain(options, options.registrationId, chain.pem)
   return [
     ...summary(chain, path),
     'A running agent takes it within seconds; otherwise it takes effect at the next start:',

@@ -6,6 +6,8 @@ export const methodNames = [
   'renewCertificate',
   'reprovision',
   'setLogLevel',
+  'getCsr',
+  'installCertificate',
 ] as const
 
 export type MethodName = (typeof methodNames)[number]

@@ -36,6 +36,8 @@ export const reloadKeys: Readonly<Record<string, TakenUpBy>> = {
   'auth.fallback.retireAfterDays': 'reload',
   'issuer.kind': 'restart',
   'issuer.folder': 'restart',
+  'issuer.program': 'restart',
+  'issuer.timeoutSeconds': 'restart',
   'telemetry.intervalSeconds': 'reload',
   'telemetry.device': 'reload',
   'telemetry.durability': 'reload',

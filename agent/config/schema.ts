@@ -6,6 +6,7 @@ import { telemetry } from './schema-telemetry.ts'
 import { setting, table } from './setting.ts'
 import {
   absolutePath,
+  commandLine,
   hostAndPort,
   idScope,
   oneOf,
@@ -56,9 +57,10 @@ const dps = table('Where this device registers.', {
 
 const issuer = table('Where the certificate comes from.', {
   kind: optional(
-    setting(oneOf('folder'), {
+    setting(oneOf('folder', 'command'), {
       description:
-        'Who turns the certificate request of this device into a certificate. "folder" writes requests/ID.csr and waits for issued/ID.pem.',
+        'Who turns the certificate request of this device into a certificate. "folder" writes requests/ID.csr and waits for issued/ID.pem, for ' +
+        'install-certificate, or for the direct method installCertificate. "command" runs a program as well.',
       aliases: ['type'],
     }),
     'folder',
@@ -70,6 +72,25 @@ const issuer = table('Where the certificate comes from.', {
       otherwise: 'paths.stateDir',
       aliases: ['path', 'directory'],
     }),
+  ),
+  program: exactOptional(
+    setting(commandLine(), {
+      description:
+        'With kind = "command": the program and its arguments, each as a text of its own; no shell comes between. It reads the request (PKCS#10, PEM) ' +
+        'and prints the chain (PEM, leaf first). It runs as the user of the agent, in the sandbox of the service, and is run again until it gives a chain.',
+      example: ['/usr/local/bin/sign-request', '--profile=device'],
+      otherwise: 'required with kind = "command"',
+      aliases: ['command', 'argv', 'exec'],
+      commandLine: true,
+    }),
+  ),
+  timeoutSeconds: optional(
+    setting(wholeNumber(1, 3600), {
+      description: 'Time that one run of the program may take; then it is ended, and run again later.',
+      unit: 'seconds',
+      aliases: ['timeout'],
+    }),
+    60,
   ),
 })
 

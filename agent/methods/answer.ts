@@ -35,6 +35,10 @@ export interface MethodPorts {
   status(): object
   order(order: AuthOrder): Promise<OrderAnswer>
   setLogLevel(level: LogLevel): void
+  /** The request that waits. @throws Failure NO_PENDING_REQUEST */
+  csr(): object
+  /** Checks a chain in PEM and lays it where it is waited for. @throws Failure NO_PENDING_REQUEST, CHAIN_… */
+  installCertificate(chain: string): Promise<object>
   audit(entry: MethodAudit): void
   /** Told of what is our own fault; the caller learns only that there was something. */
   onFailure(failure: Failure): void
@@ -52,6 +56,8 @@ const runs: { readonly [Name in MethodName]: Run<Name> } = {
     ports.setLogLevel(level)
     return done({ level })
   },
+  getCsr: (_, ports) => done(ports.csr()),
+  installCertificate: async ({ chain }, ports) => done(await ports.installCertificate(chain)),
 }
 
 /**
@@ -110,6 +116,9 @@ async function order(order: AuthOrder['order'], rehearse: boolean | undefined, p
   return { status: statusOf(code), body: { code, message, advice: entry?.advice ?? '' } }
 }
 
+/** Characters of a value that the audit trail keeps. */
+const LONGEST_KEPT = 64
+
 const statuses: Readonly<Partial<Record<FailureCode, MethodStatus>>> = {
   METHOD_INVALID: 400,
   METHOD_NOT_ALLOWED: 403,
@@ -133,7 +142,13 @@ function auditOf(method: MethodName, payload: MethodAudit['payload'], { status, 
   const accepted = payload?.['rehearse'] === true ? 'rehearsed' : 'accepted'
   const outcome = status === 200 ? accepted : status === 500 ? 'failed' : 'refused'
   const code = 'code' in body ? String(body.code) : undefined
-  return { method, outcome, status, ...(code !== undefined && { code }), ...(payload !== undefined && { payload }) }
+  const kept = payload && withoutTexts(payload)
+  return { method, outcome, status, ...(code !== undefined && { code }), ...(kept !== undefined && { payload: kept }) }
+}
+
+/** What is as long as a certificate has no place in a trail that is bounded. */
+function withoutTexts(payload: NonNullable<MethodAudit['payload']>): NonNullable<MethodAudit['payload']> {
+  return Object.fromEntries(Object.entries(payload).filter(([, value]) => String(value).length <= LONGEST_KEPT))
 }
 
 function tooOften(waitMs: number): Failure {

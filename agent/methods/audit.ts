@@ -7,7 +7,7 @@ export interface MethodAudit {
   readonly outcome: 'accepted' | 'rehearsed' | 'refused' | 'failed'
   readonly status: MethodStatus
   readonly code?: string
-  /** Only one that was understood: it has no secrets and no length. */
+  /** Only one that was understood, without long values: it has no secrets. */
   readonly payload?: Readonly<Record<string, string | boolean>>
   /** Calls with the same code since the entry before that were left out. */
   readonly leftOut?: number

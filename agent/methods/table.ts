@@ -1,4 +1,4 @@
-import { boolean, description, exactOptional, object, picklist, pipe } from 'valibot'
+import { boolean, description, exactOptional, maxLength, object, picklist, pipe, string } from 'valibot'
 import type { GenericSchema, InferOutput } from 'valibot'
 import type { LogLevel } from '../system/log.ts'
 import type { Limit } from './limit.ts'
@@ -24,6 +24,9 @@ const rehearse = exactOptional(pipe(boolean(), description('true or false')))
 
 const word = <const Words extends readonly string[]>(words: Words) =>
   pipe(picklist(words), description(`one of ${words.map((each) => JSON.stringify(each)).join(', ')}`))
+
+/** The hub takes 128 KiB of payload, JSON and all. */
+const chain = pipe(string(), maxLength(100_000), description('certificates in PEM, leaf and intermediates'))
 
 const STEPS = '`{accepted, steps}`: what will be done, in order; of a rehearsal, what would be'
 
@@ -69,6 +72,20 @@ export const methodTable = {
     payload: object({ level: word(levels) }),
     example: { level: 'debug' },
     answers: '`{level}`',
+    changes: true,
+  },
+  getCsr: {
+    does: 'The certificate request that waits for a certificate, as `iot-device-agent csr` prints it.',
+    payload: object({}),
+    example: {},
+    answers: '`{csr, keyKind, requestedAt}`: PKCS#10 in PEM, `ec-p256` and the like, ISO 8601',
+    changes: false,
+  },
+  installCertificate: {
+    does: 'Hands in the certificate for that request. It is checked as any other is, and moves the device once it has proved itself.',
+    payload: object({ chain }),
+    example: { chain: '-----BEGIN CERTIFICATE-----…' },
+    answers: '`{thumbprintSha256, notBefore, notAfter}`: the chain is good and will be taken',
     changes: true,
   },
 } as const satisfies Readonly<Record<string, MethodEntry>>

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Failure } from '../failure.ts'
-import { errorCode } from '../system/files.ts'
+import { errorCode, makePrivateFolder, writeDurably } from '../system/files.ts'
 import { MAX_CHAIN_BYTES } from './certificates-file.ts'
 import type { ChainProblem } from './certificates-file.ts'
 
@@ -32,6 +32,14 @@ export function requestPath(folders: ExchangeFolders, registrationId: string): s
 /** Where the chain of a device is expected. */
 export function issuedPath(folders: ExchangeFolders, registrationId: string): string {
   return join(folders.issuedDir, `${plainName(registrationId)}.pem`)
+}
+
+/** Lays a chain where the agent waits for it; the path comes back. @throws Failure DISK_FULL, STATE_UNWRITABLE */
+export async function layDownChain(folders: ExchangeFolders, registrationId: string, pem: string): Promise<string> {
+  const path = issuedPath(folders, registrationId)
+  await makePrivateFolder(folders.issuedDir)
+  await writeDurably(path, pem)
+  return path
 }
 
 /**

@@ -24,6 +24,8 @@ export interface ReportedCertificate {
 export interface AuthReportFacts {
   readonly view: AuthView
   readonly certificate?: ReportedCertificate | undefined
+  /** The request that waits for a certificate, PKCS#10 in PEM. */
+  readonly csrPem?: string | undefined
   /** What the twin wishes at this moment, and since when this agent knows; undefined until a twin was read. */
   readonly desired?: (Desired & { readonly readAtMs: number }) | undefined
 }
@@ -36,12 +38,13 @@ const MAX_LEFT = 8
 
 /** The section `auth`. Only what the contract names, whatever else the caller knows. */
 export function reportedAuth(facts: AuthReportFacts): JsonObject {
-  const { view, certificate, desired } = facts
+  const { view, certificate, desired, csrPem } = facts
   const { mode, lane, state, awaitingSinceMs, move, waiting, history, sas, audit } = view
   return present({
     [COMPONENT_KEY]: COMPONENT,
     ...{ mode, lane, state },
     awaitingSince: time(awaitingSinceMs),
+    csr: awaitingSinceMs === undefined ? undefined : csrPem && base64Of(csrPem),
     requested: desired && requested(desired),
     refused: desired && refused(desired),
     move: move && reportedMove(move),
@@ -125,6 +128,11 @@ function reportedSas({ available, from, failure, retirement }: SasView): JsonObj
     retiredAt: time(retirement?.atMs),
     left: left?.length === 0 ? undefined : left,
   })
+}
+
+/** What stands between the lines of PEM: base64 of the DER, in one line. */
+function base64Of(pem: string): string {
+  return pem.replaceAll(/-----[^-]+-----|\s/g, '')
 }
 
 function sentence(text: string): string {

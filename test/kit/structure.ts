@@ -3,11 +3,12 @@
 /** Folder of agent/ (or a file at its top) → what it may import at run time. `*` is everything below agent/. */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   'failure.ts': ['failure-table.ts'],
-  'failure-table.ts': ['auth-failures.ts', 'telemetry-failures.ts', 'package-failures.ts', 'import-failures.ts'],
+  'failure-table.ts': ['auth-failures.ts', 'telemetry-failures.ts', 'package-failures.ts', 'import-failures.ts', 'issue-failures.ts'],
   'auth-failures.ts': ['failure-table.ts'],
   'telemetry-failures.ts': ['failure-table.ts'],
   'package-failures.ts': ['failure-table.ts'],
   'import-failures.ts': ['failure-table.ts'],
+  'issue-failures.ts': ['failure-table.ts'],
   'version.ts': [],
   system: ['failure.ts'],
   config: ['failure.ts', 'system'],
@@ -53,7 +54,7 @@ const typeArrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Modules that decide and do nothing else: no file, no socket, no clock, no chance. */
 export const pureModules: readonly RegExp[] = [
-  /^(failure|failure-table|(auth|telemetry|package|import)-failures)\.ts$/,
+  /^(failure|failure-table|(auth|telemetry|package|import|issue)-failures)\.ts$/,
   /^config\/(schema(-auth|-telemetry)?|reload-keys|template|instant|methods|command-source|rules(-auth|-methods|-telemetry)?)\.ts$/,
   /^pki\/chain\.ts$/,
   /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,

@@ -62,11 +62,3 @@ function decode(bytes: Uint8Array): string | undefined {
     throw error
   }
 }
-
-/** What a program said of its trouble, in one line and without anything that moves a cursor or turns the text around. */
-export function cleanWords(bytes: Uint8Array): string {
-  return new TextDecoder()
-    .decode(bytes)
-    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
-    .trim()
-}

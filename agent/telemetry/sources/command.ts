@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { asFailure, Failure } from '../../failure.ts'
 import type { Clock } from '../../system/clock.ts'
+import { cleanWords, MAX_STDOUT_BYTES, programEnvironment, runProgram } from '../../system/run-program.ts'
+import type { Run } from '../../system/run-program.ts'
 import type { Durability } from '../outbox/port.ts'
 import { PLAIN_LABEL } from '../sample.ts'
 import type { Priority, Sample } from '../sample.ts'
 import { createSchedule } from '../schedule.ts'
 import type { Stamp } from '../stamp.ts'
-import { cleanWords, readOutput } from './command-output.ts'
+import { readOutput } from './command-output.ts'
 import type { OutputLimits } from './command-output.ts'
-import { MAX_STDOUT_BYTES, runProgram } from './command-run.ts'
-import type { Run } from './command-run.ts'
 
 /** A program that is run for its measurements, as configured. */
 export interface Command {
@@ -61,11 +61,6 @@ export interface CommandSource {
 /** A body has to leave room for its properties in the 256 KiB of a message. */
 const LIMITS: OutputLimits = { maxSamples: 1_000, maxSampleBytes: 240 * 1024 }
 
-/** All that a program gets of the agent's environment: what is not named here may be a credential. */
-const HARMLESS = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'HOME']
-
-const DEFAULT_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' }
-
 /** The source that is a program: what it prints becomes samples. */
 export function createCommandSource(options: CommandSourceOptions): CommandSource {
   const { command, clock, append, stamp, onFailure } = options
@@ -73,7 +68,7 @@ export function createCommandSource(options: CommandSourceOptions): CommandSourc
   const runOptions = {
     program: command.program,
     timeoutMs: command.timeoutSeconds * 1000,
-    environment: commandEnvironment(options.environment),
+    environment: programEnvironment(options.environment),
     clock,
   }
   let counts = { runs: 0, failures: 0, failedInARow: 0 }
@@ -116,12 +111,6 @@ export function createCommandSource(options: CommandSourceOptions): CommandSourc
       return createSchedule({ clock, intervalMs: command.intervalSeconds * 1000, take, onFailure }).run(signal)
     },
   }
-}
-
-/** What a program sees of the environment of the agent: where programs are, how text and time are written, no secret. */
-export function commandEnvironment(own: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const kept = HARMLESS.flatMap((name) => (own[name] === undefined ? [] : [[name, own[name]] as const]))
-  return { ...DEFAULT_ENVIRONMENT, ...Object.fromEntries(kept) }
 }
 
 function sampleOf(command: Command, body: string, taken: ReturnType<Stamp>): Sample {

@@ -34,7 +34,7 @@ test('the two required variables alone are a whole configuration, with the docum
         returnAfterSeconds: 14_400,
       },
     },
-    issuer: { kind: 'folder', folder: '/var/lib/iot-device-agent' },
+    issuer: { kind: 'folder', folder: '/var/lib/iot-device-agent', timeoutSeconds: 60 },
     telemetry: {
       intervalSeconds: 60,
       device: true,
@@ -50,7 +50,16 @@ test('the two required variables alone are a whole configuration, with the docum
     hub: { keepAliveSeconds: 45 },
     clock: { syncWaitSeconds: 300, skewSource: 'global.azure-devices-provisioning.net:443' },
     methods: {
-      allowed: ['ping', 'getStatus', 'setAuthMode', 'renewCertificate', 'reprovision', 'setLogLevel'],
+      allowed: [
+        'ping',
+        'getStatus',
+        'setAuthMode',
+        'renewCertificate',
+        'reprovision',
+        'setLogLevel',
+        'getCsr',
+        'installCertificate',
+      ],
     },
     log: { level: 'info' },
     tls: {},

@@ -27,6 +27,8 @@ function makeBench(more: Partial<MethodPorts> = {}) {
       return Promise.resolve({ accepted: true, steps: ['one', 'two'] })
     },
     setLogLevel: (level) => void levels.push(level),
+    csr: () => ({ csr: 'PEM' }),
+    installCertificate: (chain) => Promise.resolve({ thumbprintSha256: chain.slice(0, 2) }),
     audit: (entry) => void audited.push(entry),
     onFailure: (failure) => void failures.push(failure),
     ...more,
@@ -71,6 +73,16 @@ for (const [name, payload, order] of orderCalls) {
     ])
   })
 }
+
+test('a chain that is handed in is answered, and is not kept in the trail', async () => {
+  const bench = makeBench()
+  const chain = `AB${'c'.repeat(2000)}`
+  const reply = await bench.call('installCertificate', { chain })
+  assert.deepEqual(reply, { status: 200, body: { thumbprintSha256: 'AB' } })
+  assert.deepEqual(bench.audited, [{ method: 'installCertificate', outcome: 'accepted', status: 200, payload: {} }])
+  assert.deepEqual(await bench.call('getCsr'), { status: 200, body: { csr: 'PEM' } })
+  assert.equal(bench.audited.length, 1)
+})
 
 test('setLogLevel sets it', async () => {
   const bench = makeBench()

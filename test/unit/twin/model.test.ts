@@ -79,6 +79,7 @@ function everything(): Readonly<Record<string, Json>> {
         ...{ notBefore: at, notAfter: at, renewAt: at, issuedBy: 'folder' },
       },
       desired: { ...desired.value, readAtMs: 0 },
+      csrPem: '-----BEGIN CERTIFICATE REQUEST-----\nAB\n-----END CERTIFICATE REQUEST-----\n',
     },
     agent: { version: '1', runtime: 'node', arch: 'x64', os: 'linux', startedAtMs: 0 },
     clock: { trust: 'trusted', skewSeconds: 1 },

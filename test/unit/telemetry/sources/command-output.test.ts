@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { cleanWords, readOutput } from '../../../../agent/telemetry/sources/command-output.ts'
+import { cleanWords } from '../../../../agent/system/run-program.ts'
+import { readOutput } from '../../../../agent/telemetry/sources/command-output.ts'
 
 const limits = { maxSamples: 10, maxSampleBytes: 100 }
 const read = (output: string | Uint8Array) => readOutput(Buffer.from(output), limits)

@@ -10,7 +10,8 @@ import type { Clock } from '../../../../agent/system/clock.ts'
 import type { Durability } from '../../../../agent/telemetry/outbox/port.ts'
 import { PLAIN_LABEL } from '../../../../agent/telemetry/sample.ts'
 import type { Sample } from '../../../../agent/telemetry/sample.ts'
-import { commandEnvironment, createCommandSource } from '../../../../agent/telemetry/sources/command.ts'
+import { programEnvironment } from '../../../../agent/system/run-program.ts'
+import { createCommandSource } from '../../../../agent/telemetry/sources/command.ts'
 import type { Command, CommandSourceOptions } from '../../../../agent/telemetry/sources/command.ts'
 import { createFakeClock } from '../../../kit/clock.ts'
 
@@ -151,7 +152,7 @@ test('a program sees where programs are, its language and its home, and nothing 
   )
   await source.runs(1)
   assert.equal(source.appended[0]?.samples[0]?.body, '{"names":"HOME LANG PATH PWD "}')
-  assert.deepEqual(commandEnvironment({}), {
+  assert.deepEqual(programEnvironment({}), {
     ...{ PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' },
   })
 })

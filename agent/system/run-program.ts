@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
-import type { Clock } from '../../system/clock.ts'
-import { errorCode } from '../../system/error-code.ts'
+import type { Clock } from './clock.ts'
+import { errorCode } from './error-code.ts'
 import { keepFirst, keepLast } from './keep.ts'
 
 /** How a run came to its end. */
@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly program: readonly [string, ...string[]]
   readonly timeoutMs: number
   readonly environment: Readonly<Record<string, string>>
+  /** What it has to read; nothing when left out. */
+  readonly input?: string
   readonly clock: Clock
 }
 
@@ -40,7 +42,7 @@ const STOPPING_GRACE_MS = 500
 const AT_ONCE_MS = 250
 
 /**
- * Runs a program in a process group of its own and with nothing to read, until it exits, is late, prints too much or the
+ * Runs a program in a process group of its own, until it exits, is late, prints too much or the
  * agent stops. Whatever is left of the group then is killed, and its output is let go of.
  *
  * @throws signal.reason when aborted; the program has been told by then
@@ -50,6 +52,9 @@ export async function runProgram(options: RunOptions, signal: AbortSignal): Prom
   const child = start(options)
   if (typeof child === 'string') return notStarted(child)
   const over = new AbortController()
+  // A program that does not read to the end says so by how it ends.
+  child.stdin?.on('error', () => undefined)
+  child.stdin?.end(options.input)
   const stdout = keepFirst(child.stdout, MAX_STDOUT_BYTES)
   const stderr = keepLast(child.stderr, MAX_STDERR_BYTES)
   const closed = new Promise<void>((resolve) => void child.once('close', () => resolve()))
@@ -70,6 +75,7 @@ export async function runProgram(options: RunOptions, signal: AbortSignal): Prom
   } finally {
     over.abort()
     killGroup(child, 'SIGKILL')
+    child.stdin?.destroy()
     child.stdout?.destroy()
     child.stderr?.destroy()
     child.unref()
@@ -81,11 +87,11 @@ function isLate(): RunEnd {
 }
 
 /** @returns the code of the system's error when it cannot even be tried */
-function start({ program: [file, ...words], environment }: RunOptions): ChildProcess | string {
+function start({ program: [file, ...words], environment, input }: RunOptions): ChildProcess | string {
   // Without a terminal and in a group of its own, so that a signal reaches what it has started as well.
   const options: SpawnOptions = {
     ...{ detached: true, shell: false, cwd: '/', env: { ...environment } },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   }
   try {
     return spawn(file, words, options)
@@ -150,4 +156,23 @@ function killGroup({ pid }: ChildProcess, name: 'SIGTERM' | 'SIGKILL'): void {
     // Nobody is left, or only what has taken another user's rights.
     if (errorCode(error) !== 'ESRCH' && errorCode(error) !== 'EPERM') throw error
   }
+}
+
+/** All that a program gets of the agent's environment: what is not named here may be a credential. */
+const HARMLESS = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'HOME']
+
+const DEFAULT_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' }
+
+/** What a program sees of the environment of the agent: where programs are, how text and time are written, no secret. */
+export function programEnvironment(own: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const kept = HARMLESS.flatMap((name) => (own[name] === undefined ? [] : [[name, own[name]] as const]))
+  return { ...DEFAULT_ENVIRONMENT, ...Object.fromEntries(kept) }
+}
+
+/** What a program said of its trouble, in one line and without anything that moves a cursor or turns the text around. */
+export function cleanWords(bytes: Uint8Array): string {
+  return new TextDecoder()
+    .decode(bytes)
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
+    .trim()
 }

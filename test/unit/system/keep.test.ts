@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { keepFirst, keepLast } from '../../../../agent/telemetry/sources/keep.ts'
+import { keepFirst, keepLast } from '../../../agent/system/keep.ts'
 
 const chunks = fc.array(fc.uint8Array({ maxLength: 9_000 }), { maxLength: 6 })
 const limit = fc.integer({ min: 1, max: 12_000 })
