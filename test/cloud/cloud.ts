@@ -1,6 +1,7 @@
 /** The whole stand-in: authority, DPS, hubs and service side behind one TLS port and one HTTPS port on loopback. */
 import { randomBytes, X509Certificate } from 'node:crypto'
 import { systemClock, type Clock } from '../../agent/system/clock.ts'
+import { createNamespace, type Namespace, type Order } from './adr/namespace.ts'
 import { makeCloudAuthority, type AuthorityShape, type CloudAuthority } from './authority.ts'
 import { createDps, type Dps } from './dps/dps.ts'
 import { createFaults, type Faults } from './faults.ts'
@@ -35,6 +36,8 @@ export interface CloudOptions {
 }
 
 export interface Cloud extends AsyncDisposable, Fleets {
+  /** Certificate management: credential policies and what they issue. An enrollment names one as `credentialPolicyName`. */
+  readonly namespace: Namespace
   readonly port: number
   readonly httpsPort: number
   readonly idScope: string
@@ -101,11 +104,18 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
   const reachable = (host: string) => (mqtt.port === MQTT_PORT ? host : `${host}:${mqtt.port}`)
 
   const policies = makePolicies()
-  const hubs = hubHosts.map((host) => createHub({ host, policies, faults, recorder: record, clock }))
+  const registry = createNamespace({ folder: authority.folder, faults, recorder: record, now })
+  const hubs = hubHosts.map((host) =>
+    createHub({ host, policies, faults, recorder: record, clock, namespace: registry }),
+  )
+  const namespace = withReconsideration(registry, hubs)
   const [hub] = hubs
   if (hub === undefined) throw new RangeError('a cloud has at least one hub')
   for (const each of hubs) each.authorities.push(new X509Certificate(authority.root.certificatePem))
-  const dps = createDps({ host: dpsHost, idScope, hubs, faults, recorder: record, now, assignedHost: reachable })
+  const dps = createDps({
+    ...{ host: dpsHost, idScope, hubs, faults, recorder: record, now },
+    ...{ assignedHost: reachable, issue: (order: Order) => registry.issue(order) },
+  })
   const service = createService({ hubs, dps, faults, recorder: record, now })
   for (const endpoint of [dps, ...hubs]) endpoints.set(endpoint.host, endpoint)
 
@@ -114,7 +124,7 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
 
   return {
     ...{ port: mqtt.port, httpsPort: https.port, idScope, caFile: authority.caFile, authority },
-    ...{ dps, hubs, hub, faults, record, close },
+    ...{ dps, hubs, hub, faults, record, close, namespace },
     dpsAddress: reachable(dpsHost),
     hubAddress: (which = hub) => reachable(which.host),
     ...createFleets(dps.enrollments, authority.intermediate.certificatePem),
@@ -122,6 +132,21 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
     connections: () => broker.connections(),
     received: () => record.received(),
     [Symbol.asyncDispose]: close,
+  }
+}
+
+/** What a revocation does to live sessions is not documented [U]: it is a change of identity to them. */
+function withReconsideration(namespace: Namespace, hubs: readonly LocalHub[]): Namespace {
+  return {
+    ...namespace,
+    revokeDevice(deviceId) {
+      namespace.revokeDevice(deviceId)
+      for (const hub of hubs) hub.reconsider(deviceId)
+    },
+    async revokeIssuer(policy) {
+      await namespace.revokeIssuer(policy)
+      for (const hub of hubs) for (const { deviceId } of hub.identities()) hub.reconsider(deviceId)
+    },
   }
 }
 

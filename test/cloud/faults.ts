@@ -2,6 +2,8 @@
  * The switches of the stand-in: every behaviour that Azure leaves open, or that a test wants to go wrong.
  * One row each: name, what it does, its choices, and the default, which is what Azure does (or is assumed to do).
  */
+import { certificateSwitches } from './adr/switches.ts'
+
 interface Choice {
   readonly means: string
   readonly oneOf: readonly string[]
@@ -14,7 +16,7 @@ interface Quantity {
   readonly default: number
 }
 
-type Row = Choice | Quantity
+export type Row = Choice | Quantity
 
 export const faultTable = {
   unknownTopicFilter: {
@@ -159,6 +161,7 @@ export const faultTable = {
     oneOf: ['off', '400', '404empty', '429', '500', 'silence', 'malformed'],
     default: 'off',
   },
+  ...certificateSwitches,
 } as const satisfies Record<string, Row>
 
 export type FaultName = keyof typeof faultTable

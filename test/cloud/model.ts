@@ -4,6 +4,7 @@
  *   wire/     TLS, SNI, WebSocket, MQTT 3.1.1 framing, keep-alive, sessions; knows no Azure rule
  *   dps/      one Endpoint: attestation, enrollments, registration
  *   hub/      one Endpoint per hub: identities, D2C, C2D, methods, twin
+ *   adr/      what certificate management issues: policies, requests, chains
  *   service/  the REST side of both, over TLS
  *   cloud.ts  joins them
  */
@@ -144,6 +145,26 @@ export type CloudEvent =
       readonly registrationId: string
       readonly assignedHub: string
       readonly enrollment: string
+    }
+  /** A credential policy made a certificate; `host` is the DPS or hub that the device asked. */
+  | {
+      readonly kind: 'issued'
+      readonly host: string
+      readonly deviceId: string
+      readonly policy: string
+      /** SHA-256, hexadecimal, upper case. */
+      readonly thumbprint: string
+      readonly notAfterMs: number
+    }
+  /** An answer of the renewal over the hub; `errorCode` is 0 when it is none. `isHeard` unless no subscription took it. */
+  | {
+      readonly kind: 'credentials'
+      readonly host: string
+      readonly deviceId: string
+      readonly rid: string
+      readonly status: number
+      readonly errorCode: number
+      readonly isHeard: boolean
     }
   | { readonly kind: 'telemetry'; readonly host: string; readonly message: Telemetry }
   | {

@@ -1,4 +1,5 @@
 /** Carries out one attested registration: hub, identity, twin, record. Azure-protocol rules of reprovisioning. */
+import type { Order } from '../adr/namespace.ts'
 import type { HubRegistry, IdentityCredential, InitialTwin, Recorder } from '../model.ts'
 import { ServiceError } from '../model.ts'
 import type { Allocation, CustomAllocation } from './allocation.ts'
@@ -16,6 +17,8 @@ export interface Registration {
   readonly proof: Proof
   /** From the body; handed to a custom allocation. */
   readonly payload: unknown
+  /** Base64 of a PKCS#10, when the version of the device API knows it and the device sent it. */
+  readonly csr: string | undefined
 }
 
 export interface Registrar {
@@ -29,12 +32,16 @@ export interface Registrar {
   readonly customAllocation: () => CustomAllocation | undefined
   /** Asked once before each write to a hub: true when the write is lost. */
   readonly losesWrite: () => boolean
+  /** Issues for enrollments with a credential policy. */
+  readonly issue: ((order: Order) => Promise<readonly string[]>) | undefined
+  /** What becomes of a device of such an enrollment that sent no request. */
+  readonly withoutRequest: () => 'classic' | 'certificateAuthority'
 }
 
 /**
  * Assigns the device and rewrites its hub identity.
  *
- * @throws ServiceError 400000 when no hub can be allocated
+ * @throws ServiceError 400000 when no hub can be allocated, 400037 or 412005 when no certificate can be issued
  */
 export async function assign(registrar: Registrar, registration: Registration): Promise<RegistrationState> {
   const { records, hubs, now } = registrar
@@ -43,12 +50,17 @@ export async function assign(registrar: Registrar, registration: Registration): 
   const context = { registrationId, payload: registration.payload, ...details }
   const linked = hubs.map((hub) => hub.host)
   const allocation = await allocate(enrollment, context, linked, registrar.customAllocation())
+  const chain = await issueChain(registrar, registration)
 
   // From here on without a pause, so that two registrations of one device cannot mix.
   const record = records.get(registrationId)
   const deviceId = deviceIdOf(registration, record)
   const target = chooseHub(enrollment, record, allocation)
-  const substatus = place(registrar, registration, { deviceId, target, record, allocation })
+  const credential =
+    chain === undefined
+      ? credentialWithoutRequest(registrar, registration)
+      : ({ type: 'certificateAuthority' } as const)
+  const substatus = place(registrar, registration, { deviceId, target, record, allocation, credential })
   const stamp = dateTimeUtc(now())
   const state: RegistrationState = {
     ...details,
@@ -67,7 +79,22 @@ export async function assign(registrar: Registrar, registration: Registration): 
   })
   const { host, recorder } = registrar
   recorder.add({ kind: 'registered', host, registrationId, assignedHub: target, enrollment: enrollment.id })
-  return state
+  return chain === undefined || chain.length === 0 ? state : { ...state, issuedCertificateChain: chain }
+}
+
+/** Undefined without a request or without a policy: a request alone is ignored. */
+async function issueChain(registrar: Registrar, registration: Registration): Promise<readonly string[] | undefined> {
+  const { host, records, issue } = registrar
+  const { registrationId, csr } = registration
+  const policy = registration.enrollment.credentialPolicyName
+  if (csr === undefined || policy === undefined || issue === undefined) return undefined
+  const deviceId = deviceIdOf(registration, records.get(registrationId))
+  return await issue({ policy, deviceId, commonName: registrationId, csr, host })
+}
+
+function credentialWithoutRequest(registrar: Registrar, { enrollment, proof }: Registration): IdentityCredential {
+  const isManaged = enrollment.credentialPolicyName !== undefined && registrar.withoutRequest() !== 'classic'
+  return isManaged ? { type: 'certificateAuthority' } : credentialOf(proof)
 }
 
 /** The part of a registration state that tells how the device attested. */
@@ -103,11 +130,12 @@ interface Placement {
   readonly target: string
   readonly record: RegistrationRecord | undefined
   readonly allocation: Allocation
+  readonly credential: IdentityCredential
 }
 
 /** Moves twin and identity where the policy asks for it, and rewrites the credential in any case. */
-function place(registrar: Registrar, { enrollment, proof }: Registration, placement: Placement): Substatus {
-  const { deviceId, target, record, allocation } = placement
+function place(registrar: Registrar, { enrollment }: Registration, placement: Placement): Substatus {
+  const { deviceId, target, record, allocation, credential } = placement
   const find = (host: string) => registrar.hubs.find((hub) => hub.host === host)
   const hub = find(target)
   if (hub === undefined) throw new ServiceError(400000, `${target} is not linked to this provisioning service.`)
@@ -116,16 +144,16 @@ function place(registrar: Registrar, { enrollment, proof }: Registration, placem
   }
   const initialTwin = allocation.initialTwin ?? enrollment.initialTwin
   if (record === undefined || record.hub === target) {
-    write(deviceId, credentialOf(proof), hub.has(deviceId) ? undefined : initialTwin)
+    write(deviceId, credential, hub.has(deviceId) ? undefined : initialTwin)
     return record === undefined ? 'initialAssignment' : 'reprovisionedToInitialAssignment'
   }
   const released = find(record.hub)?.release(record.deviceId)
   if (!enrollment.reprovisionPolicy.migrateDeviceData) {
-    write(deviceId, credentialOf(proof), initialTwin ?? {})
+    write(deviceId, credential, initialTwin ?? {})
     return 'deviceDataReset'
   }
   const migrated: InitialTwin | undefined =
     released === undefined ? initialTwin : { tags: released.tags, properties: { desired: released.desired } }
-  write(deviceId, credentialOf(proof), migrated)
+  write(deviceId, credential, migrated)
   return 'deviceDataMigrated'
 }

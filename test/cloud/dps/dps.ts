@@ -1,19 +1,28 @@
 /** The device side of DPS: one `Endpoint` that judges, assigns and answers. Rules: azure-docs, iot-mqtt-connect-to-iot-dps. */
+import type { Order } from '../adr/namespace.ts'
 import type { Faults } from '../faults.ts'
 import type { Endpoint, HubRegistry, Link, Recorder } from '../model.ts'
 import { ServiceError } from '../model.ts'
 import type { CustomAllocation } from './allocation.ts'
 import { replaceAnswer, withoutAssignment } from './answers.ts'
-import { assign } from './assignment.ts'
+import { assign, type Registrar } from './assignment.ts'
 import type { EnrollmentStore } from './enrollments.ts'
 import { createEnrollmentStore } from './enrollments.ts'
 import type { Admitted, Refusal } from './judgement.ts'
 import { createCourt } from './judgement.ts'
 import type { Operation, Outcome, Records } from './records.ts'
 import { createRecords } from './records.ts'
-import { MAX_BODY_BYTES, parseRegisterBody, parseTopic, responseTopic, RESPONSE_FILTER } from './requests.ts'
+import {
+  asksForCertificate,
+  MAX_BODY_BYTES,
+  parseRegisterBody,
+  parseTopic,
+  responseTopic,
+  RESPONSE_FILTER,
+  type RegisterWish,
+} from './requests.ts'
 import type { DpsUser } from './username.ts'
-import { parseUsername } from './username.ts'
+import { issuesCertificates, parseUsername } from './username.ts'
 import { createWindow, createWindows } from './window.ts'
 import { errorBody } from './wording.ts'
 
@@ -29,6 +38,8 @@ export interface DpsOptions {
   /** The name that a device reads for a hub, as `hub1.azure-devices.net:40123`; its host when left out. */
   readonly assignedHost?: (hub: string) => string
   readonly customAllocation?: CustomAllocation
+  /** Issues certificates for enrollments that name a credential policy; without it the policy counts for nothing. */
+  readonly issue?: (order: Order) => Promise<readonly string[]>
 }
 
 /** One DPS instance: the device side, and what its service side works on. */
@@ -58,10 +69,14 @@ export function createDps(options: DpsOptions): Dps {
   const court = createCourt({ idScope, faults, enrollments, records, now })
   const registrations = createWindow(60_000)
   const polls = createWindows(10_000)
+  const underWay = new WeakMap<Operation, Promise<Outcome>>()
   let custom = options.customAllocation
   const assignedHost = options.assignedHost ?? ((hub: string) => hub)
   const losesWrite = () => faults.strikes('forgetAfterAssignment')
-  const registrar = { host, hubs, records, recorder, now, assignedHost, losesWrite, customAllocation: () => custom }
+  const registrar: Registrar = {
+    ...{ host, hubs, records, recorder, now, assignedHost, losesWrite, customAllocation: () => custom },
+    ...{ issue: options.issue, withoutRequest: () => faults.get('policyWithoutCsr') },
+  }
 
   const refuse = ({ link, rid }: Question, refusal: Refusal, retryAfterSeconds?: number) => {
     const { errorCode, message, reason } = refusal
@@ -79,14 +94,16 @@ export function createDps(options: DpsOptions): Dps {
     if (waitSeconds > 0) return refuse(question, throttled('registrations per minute'), waitSeconds)
     const judged = court.judge(link.hello, user)
     if ('errorCode' in judged) return refuse(question, judged)
-    const body = parseRegisterBody(payload, user.registrationId)
+    const body = parseRegisterBody(payload, user.registrationId, issuesCertificates(user.apiVersion))
     if (!body.ok) return refuse(question, { ...body, message: body.reason })
     const operation = records.begin(user.registrationId, faults.get('pollsBeforeAssigned'))
     sayAssigning(question, operation)
-    operation.outcome = await carryOut(user.registrationId, judged, body.value.payload)
+    const carriedOut = carryOut(user.registrationId, judged, body.value)
+    if (body.value.csr !== undefined) underWay.set(operation, carriedOut)
+    operation.outcome = await carriedOut
   }
 
-  const carryOut = async (registrationId: string, judged: Admitted, payload: unknown): Promise<Outcome> => {
+  const carryOut = async (registrationId: string, judged: Admitted, wish: RegisterWish): Promise<Outcome> => {
     const ending = faults.get('dpsOutcome')
     if (judged.outcome === 'disabled')
       return { ended: 'state', state: withoutAssignment(registrationId, 'disabled', now()) }
@@ -94,7 +111,7 @@ export function createDps(options: DpsOptions): Dps {
       return { ended: 'state', state: withoutAssignment(registrationId, ending, now()) }
     const { enrollment, proof } = judged
     try {
-      const state = await assign(registrar, { registrationId, enrollment, proof, payload })
+      const state = await assign(registrar, { registrationId, enrollment, proof, ...wish })
       return { ended: 'state', state: ending === 'mqttV5' ? { ...state, connectionProfile: ending } : state }
     } catch (cause) {
       if (!(cause instanceof ServiceError)) throw cause
@@ -102,17 +119,20 @@ export function createDps(options: DpsOptions): Dps {
     }
   }
 
-  const poll = (question: Question, operationId: string): void => {
+  const poll = async (question: Question, operationId: string, payload: Buffer): Promise<void> => {
     const { link, user, rid } = question
+    if (issuesCertificates(user.apiVersion) && asksForCertificate(payload)) return refuse(question, misplacedRequest)
     const waitSeconds = polls.take(user.registrationId.toLowerCase(), faults.get('pollsPerTenSeconds'), now())
     if (waitSeconds > 0) return refuse(question, throttled('polls per 10 s'), waitSeconds)
     const operation = records.operation(operationId, user.registrationId)
     if (operation === undefined) return refuse(question, unknownOperation(operationId))
-    const { outcome, pollsLeft } = operation
-    if (outcome === undefined || pollsLeft > 0) {
-      operation.pollsLeft = Math.max(0, pollsLeft - 1)
+    if (operation.pollsLeft > 0) {
+      operation.pollsLeft -= 1
       return sayAssigning(question, operation)
     }
+    // The number of polls is the one that was set, however long the signing of a certificate takes.
+    const outcome = operation.outcome ?? (await underWay.get(operation))
+    if (outcome === undefined) return sayAssigning(question, operation)
     if (outcome.ended === 'refused') return refuse(question, { ...outcome, reason: outcome.message })
     if (outcome.state.status === 'assigned' && faults.strikes('answerLost'))
       return link.cut('the fault answerLost: assigned, and the answer is lost')
@@ -141,7 +161,7 @@ export function createDps(options: DpsOptions): Dps {
         return recorder.add({ kind: 'refused', host, clientId: link.hello.clientId, reason })
       }
       const question = { link, user, rid: request.rid }
-      return request.ask === 'register' ? register(question, payload) : poll(question, request.operationId)
+      return request.ask === 'register' ? register(question, payload) : poll(question, request.operationId, payload)
     },
     acknowledgementDelayMs: () => 0,
     closed: () => undefined,
@@ -154,6 +174,12 @@ export function createDps(options: DpsOptions): Dps {
 /** QoS 1 and a JSON body, always: some clients parse the body before they look at the status. */
 function answer(link: Link, topic: string, body: unknown): void {
   link.send(topic, JSON.stringify(body), 1)
+}
+
+const misplacedRequest: Refusal = {
+  errorCode: 400004,
+  message: 'csr is not allowed in a status look-up.',
+  reason: 'a status look-up with a csr',
 }
 
 function unknownOperation(operationId: string): Refusal {

@@ -33,6 +33,7 @@ const form = v.object({
   iotHubs: v.nullish(v.array(v.string())),
   iotHubHostName: v.nullish(v.string()),
   customAllocationDefinition: v.nullish(objectOf),
+  credentialPolicyName: v.nullish(v.string()),
 })
 
 type Form = v.InferOutput<typeof form>
@@ -70,6 +71,7 @@ export function parseEnrollment({ kind, id, body, present, linkedHubs }: Enrollm
       reprovisionPolicy: wish.reprovisionPolicy ?? { updateHubAssignment: true, migrateDeviceData: true },
       allocationPolicy: wish.allocationPolicy ?? (wish.iotHubHostName ? 'static' : 'hashed'),
       customAllocationDefinition: wish.customAllocationDefinition ?? undefined,
+      credentialPolicyName: wish.credentialPolicyName || undefined,
     },
   }
 }

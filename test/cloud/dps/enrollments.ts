@@ -40,6 +40,8 @@ export interface Enrollment {
   readonly allocationPolicy: AllocationPolicy
   readonly iotHubs: readonly string[]
   readonly customAllocationDefinition: Readonly<Record<string, unknown>> | undefined
+  /** Policy of certificate management that issues for devices of this enrollment; a preview. */
+  readonly credentialPolicyName: string | undefined
   readonly etag: string
   readonly createdDateTimeUtc: string
   readonly lastUpdatedDateTimeUtc: string

@@ -24,6 +24,8 @@ export interface RegistrationState {
   readonly payload?: unknown
   readonly x509?: Readonly<Record<string, unknown>>
   readonly symmetricKey?: Readonly<Record<string, unknown>>
+  /** Base64 of DER, leaf first; in the answer to the device only. */
+  readonly issuedCertificateChain?: readonly string[]
   readonly connectionProfile?: 'classic' | 'mqttV5'
 }
 

@@ -1,4 +1,5 @@
 /** What a device publishes to DPS: topics and bodies. Pure. */
+import { encodingProblem } from '../adr/encoding.ts'
 
 /** The one topic filter that exists. */
 export const RESPONSE_FILTER = '$dps/registrations/res/#'
@@ -27,12 +28,21 @@ export function responseTopic(status: number, rid: string, retryAfterSeconds?: n
   return `$dps/registrations/res/${status}/?$rid=${rid}${wait}`
 }
 
+export interface RegisterWish {
+  readonly payload: unknown
+  /** Base64 of a certificate request. */
+  readonly csr: string | undefined
+}
+
 export type RegisterBody =
-  | { readonly ok: true; readonly value: { readonly payload: unknown } }
+  | { readonly ok: true; readonly value: RegisterWish }
   | { readonly ok: false; readonly errorCode: number; readonly reason: string }
 
-/** Reads the body of a registration: nothing, a space, or an object whose registration ID is the session's. */
-export function parseRegisterBody(bytes: Buffer, registrationId: string): RegisterBody {
+/**
+ * Reads the body of a registration: nothing, a space, or an object whose registration ID is the session's. `csr` is looked
+ * at by versions that issue certificates, and by no other. No code for a bad one is published; this is the one for bad fields.
+ */
+export function parseRegisterBody(bytes: Buffer, registrationId: string, takesCsr = false): RegisterBody {
   const parsed = parseJson(bytes)
   if (parsed === undefined || !isObject(parsed))
     return { ok: false, errorCode: 400012, reason: 'Body deserialization failed: the body is not a JSON object.' }
@@ -44,7 +54,17 @@ export function parseRegisterBody(bytes: Buffer, registrationId: string): Regist
   }
   if (parsed['tpm'] !== undefined && parsed['tpm'] !== null)
     return { ok: false, errorCode: 400004, reason: 'TPM attestation is not available over MQTT.' }
-  return { ok: true, value: { payload: parsed['payload'] } }
+  const csr = takesCsr ? (parsed['csr'] ?? undefined) : undefined
+  const problem = csr === undefined ? undefined : encodingProblem(csr)
+  if (problem !== undefined)
+    return { ok: false, errorCode: 400004, reason: `csr is not base64 of DER on one line, or too long: ${problem}.` }
+  return { ok: true, value: { payload: parsed['payload'], csr: typeof csr === 'string' ? csr : undefined } }
+}
+
+/** Whether the body of a status look-up asks for a certificate, which only a registration may do. */
+export function asksForCertificate(bytes: Buffer): boolean {
+  const parsed = parseJson(bytes)
+  return isObject(parsed) && parsed['csr'] !== undefined
 }
 
 /** Splits by hand: `$rid` goes back exactly as it came. */

@@ -7,10 +7,7 @@ export interface DpsUser {
   readonly apiVersion: string
 }
 
-/**
- * The versions of the device API that are answered. Certificate issuance belongs to the previews among them; a version
- * decides by its row here and nowhere else.
- */
+/** The versions of the device API that are answered. */
 const API_VERSIONS: readonly string[] = [
   '2019-03-31',
   '2021-06-01',
@@ -21,6 +18,11 @@ const API_VERSIONS: readonly string[] = [
 
 export function isKnownApiVersion(version: string): boolean {
   return API_VERSIONS.includes(version)
+}
+
+/** Whether this version knows certificate requests: the preview of 2025 and those after it. */
+export function issuesCertificates(version: string): boolean {
+  return version.endsWith('-preview') && version >= '2025-07-01'
 }
 
 /**

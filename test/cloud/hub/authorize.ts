@@ -1,6 +1,7 @@
 /** Whether a device may connect, and as what: azure-protocols.md 4.1, 4.7 and 5. Pure: time and rules come as arguments. */
 import type { X509Certificate } from 'node:crypto'
 
+import { identifierIn } from '../adr/identifier.ts'
 import { commonName, nearestAuthority, validityProblem } from '../dps/certificates.ts'
 import type { Hello, Identity } from '../model.ts'
 import { parseSas, verifySas, type SasToken } from '../sas.ts'
@@ -21,6 +22,10 @@ export interface HubRules {
   readonly policies: readonly SharedAccessPolicy[]
   /** Authorities registered and verified on the hub. */
   readonly authorities: readonly X509Certificate[]
+  /** Issuing authorities of credential policies, as far as they are synced. */
+  readonly issuers: readonly X509Certificate[]
+  /** What a leaf below one of them has to carry for this device. */
+  readonly identifierOf: (deviceId: string) => string
   readonly disableDeviceSAS: boolean
   readonly disableLocalAuth: boolean
 }
@@ -122,11 +127,13 @@ function chainProblem(chain: readonly X509Certificate[], deviceId: string, rules
   const [leaf] = chain
   const name = leaf === undefined ? undefined : commonName(leaf)
   if (name !== deviceId) return `the common name is ${name ?? '(none)'} and not ${deviceId}`
-  const found = nearestAuthority(
-    chain,
-    rules.authorities.map((certificate) => ({ certificate })),
-  )
+  const found = nearestAuthority(chain, [
+    ...rules.issuers.map((certificate) => ({ certificate, isManaged: true })),
+    ...rules.authorities.map((certificate) => ({ certificate, isManaged: false })),
+  ])
   if (found === undefined) return 'the chain does not lead to an authority of this hub'
+  if (found.authority.isManaged && leaf !== undefined && identifierIn(leaf) !== rules.identifierOf(deviceId))
+    return 'the identifier in the leaf was revoked'
   const links = [...found.path, found.authority.certificate]
   return links.map((certificate) => validityProblem(certificate, rules.nowMs)).find((text) => text !== undefined)
 }

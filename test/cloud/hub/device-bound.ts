@@ -55,7 +55,7 @@ export function createDeviceBound(now: () => number): DeviceBound {
   }
 
   return {
-    filter: (deviceId) => `devices/${deviceId}/messages/devicebound/#`,
+    filter: ({ clientId }) => `devices/${clientId}/messages/devicebound/#`,
     ready,
     depth: (deviceId) => living(deviceId).length,
     forget: (deviceId) => void queues.delete(deviceId),

@@ -1,6 +1,7 @@
 /** One IoT Hub of the stand-in: who may connect, what each topic does, and what its service side can do. */
 import type { X509Certificate } from 'node:crypto'
 import type { Clock } from '../../../agent/system/clock.ts'
+import type { Namespace } from '../adr/namespace.ts'
 import type { Faults } from '../faults.ts'
 import {
   ServiceError,
@@ -13,6 +14,7 @@ import {
   type TwinState,
 } from '../model.ts'
 import { judge, type Admission, type HubRules, type SharedAccessPolicy } from './authorize.ts'
+import { createCredentials } from './credentials.ts'
 import { createDeviceBound } from './device-bound.ts'
 import { makeEtag, makeGenerationId, newIdentity, withCredential } from './identity.ts'
 import { createMethods } from './methods.ts'
@@ -28,6 +30,8 @@ export interface HubOptions {
   readonly faults: Faults
   readonly recorder: Recorder
   readonly clock: Clock
+  /** Certificate management; without it no device is managed. */
+  readonly namespace?: Namespace
 }
 
 /** A hub, and what only the stand-in's own code reaches. */
@@ -37,13 +41,21 @@ export interface LocalHub extends Hub {
   readonly authorities: X509Certificate[]
   /** C2D messages that the device has not completed. */
   queued(deviceId: string): number
+  /** Judges a live session anew, as after a change of what it was admitted by; the fault `identityChange` says what follows. */
+  reconsider(deviceId: string): void
+  /**
+   * Lets the operation that the fault `issuance=held` keeps run; resolves when its answer has gone out or waits.
+   *
+   * @throws ServiceError 404000 when the device has no pending operation
+   */
+  finishIssuance(deviceId: string): Promise<void>
 }
 
 /** C2D, methods, twin answers, desired pushes, and one more that the preview of certificate management uses. */
 const MAX_FILTERS = 5
 
 export function createHub(options: HubOptions): LocalHub {
-  const { host, policies, faults, recorder, clock } = options
+  const { host, policies, faults, recorder, clock, namespace } = options
   const identities = new Map<string, Identity>()
   const twins = new Map<string, TwinState>()
   const admissions = new WeakMap<Hello, Admission>()
@@ -56,6 +68,10 @@ export function createHub(options: HubOptions): LocalHub {
   const deviceBound = createDeviceBound(now)
   const methods = createMethods(clock)
   const desired = createDesiredChannel(faults)
+  const credentials = createCredentials({
+    ...{ host, faults, recorder, now, namespace },
+    sessionOf: (deviceId) => sessions.get(deviceId),
+  })
   const rows: readonly TopicRow[] = [
     createTelemetry({ host, faults, recorder, clock, generationId }),
     deviceBound,
@@ -67,10 +83,13 @@ export function createHub(options: HubOptions): LocalHub {
       recorder,
     }),
     desired.row,
+    credentials,
   ]
 
   const rules = (): HubRules => ({
     ...{ host, policies, authorities, nowMs: now() },
+    issuers: namespace?.issuers() ?? [],
+    identifierOf: (deviceId) => namespace?.identifierOf(deviceId) ?? '',
     disableDeviceSAS: faults.get('disableDeviceSAS') === 'true',
     disableLocalAuth: faults.get('disableLocalAuth') === 'true',
   })
@@ -95,6 +114,7 @@ export function createHub(options: HubOptions): LocalHub {
     identities.delete(deviceId)
     twins.delete(deviceId)
     deviceBound.forget(deviceId)
+    credentials.forget(deviceId)
     reconsider(deviceId)
   }
 
@@ -131,7 +151,7 @@ export function createHub(options: HubOptions): LocalHub {
       byLink.set(link, session)
       for (const row of rows) row.ready?.(session)
     },
-    permits: (link, filter) => rows.some((row) => row.filter?.(link.hello.clientId) === filter),
+    permits: (link, filter) => rows.some((row) => row.filter?.(link.hello) === filter),
     subscribed(link) {
       const session = byLink.get(link)
       if (session !== undefined) for (const row of rows) row.ready?.(session)
@@ -144,7 +164,7 @@ export function createHub(options: HubOptions): LocalHub {
     },
     received(link, message: Incoming) {
       const session = byLink.get(link)
-      if (session !== undefined) rowFor(message.topic, link.hello.clientId)?.receive?.(session, message)
+      return session && rowFor(message.topic, link.hello.clientId)?.receive?.(session, message)
     },
     acknowledgementDelayMs(link, message) {
       const shapedMs = rowFor(message.topic, link.hello.clientId)?.delayMs?.(message) ?? 0
@@ -216,5 +236,7 @@ export function createHub(options: HubOptions): LocalHub {
       if (session !== undefined) deviceBound.ready?.(session)
     },
     queued: (deviceId) => deviceBound.depth(deviceId),
+    reconsider,
+    finishIssuance: (deviceId) => credentials.finish(deviceId),
   }
 }

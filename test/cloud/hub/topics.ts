@@ -15,8 +15,8 @@ export interface DeviceSession {
 
 /** One function of a hub: the filter it answers on, and the topics it takes. */
 export interface TopicRow {
-  /** The one filter of this function; none when nothing is subscribed for it. */
-  filter?(deviceId: string): string
+  /** The one filter of this function; undefined when this client has none for it. */
+  filter?(hello: Hello): string | undefined
   /** Whether a publish to this topic is for this function. */
   takes?(topic: string, deviceId: string): boolean
   /** Why the connection closes instead of the PUBACK. */
@@ -24,7 +24,7 @@ export interface TopicRow {
   /** Milliseconds by which the PUBACK is held back; asked once, after `rejects`. */
   delayMs?(message: Incoming): number
   /** After the PUBACK. */
-  receive?(session: DeviceSession, message: Incoming): void
+  receive?(session: DeviceSession, message: Incoming): Promise<void> | void
   /** After CONNACK and after each SUBACK: whatever waits may go out. */
   ready?(session: DeviceSession): void
   closed?(session: DeviceSession, willDue: boolean): void

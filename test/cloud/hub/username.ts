@@ -14,6 +14,11 @@ export function isKnownHubVersion(version: string): boolean {
   return API_VERSIONS.has(version)
 }
 
+/** Whether this version knows the renewal of certificates over the hub. */
+export function renewsCertificates(version: string): boolean {
+  return version === '2025-08-01-preview'
+}
+
 /** Undefined when the form is another. A port behind the host is tolerated: SDKs put in what they connect to. */
 export function parseHubUser(text: string): HubUser | undefined {
   const match = /^([^/]+)\/([^/]+)\/\?(.*)$/s.exec(text)
