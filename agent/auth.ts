@@ -15,6 +15,7 @@ import { keepConnected, reachForRehearsal } from './link.ts'
 import { loadCredential, loadPair, readSas, refOf, takeInventory } from './loaded.ts'
 import type { Credentials } from './loaded.ts'
 import { livePolicyOf } from './policy.ts'
+import type { Clock } from './system/clock.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
 
 /** What the credentials of a running agent need beside their attendance. */
@@ -42,6 +43,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
   const vault = await openVault(stateDir, clock, onTrouble)
   const journal = openJournal(stateDir, clock, onTrouble)
   const credentials: Credentials = { config, vault }
+  const away = measureAbsence(clock)
   let toldLast = ''
   const tellOnce = (failure: Failure) => {
     if (failure.message !== toldLast) onTrouble(failure)
@@ -68,7 +70,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     },
     async link(ref, start, events, signal) {
       const loaded = await loadCredential(ref, credentials)
-      await keepConnected({ loaded, start, ca, events: watched(events, watch) }, parts, signal)
+      await keepConnected({ loaded, start, ca, events: away.watched(watched(events, watch)) }, parts, signal)
     },
     async rehearse(ref) {
       const loaded = await loadCredential(ref, credentials).catch(asFailure)
@@ -76,6 +78,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     },
     onTick: () => facts.promises.set('credentials', clock.monotonicMs() + TICKS_WITHIN_MS),
     sendSomething,
+    offlineMs: away.lastMs,
     async destroySas() {
       const said = await destroySecret(secretPaths(config.auth.sas, process.env), process.env)
       log.warn('SAS is retired', { said })
@@ -117,6 +120,27 @@ function watched(events: LinkEvents, watch: ClockTrustWatch): LinkEvents {
       void watch.proven()
       events.twinRead()
     },
+  }
+}
+
+/** How long the device was without a session, from the first attempt that failed: waiting for a certificate is no absence. */
+function measureAbsence(clock: Clock) {
+  let sinceMs: number | undefined
+  let lastMs = 0
+  return {
+    lastMs: () => lastMs,
+    watched: (events: LinkEvents): LinkEvents => ({
+      ...events,
+      failed(failure) {
+        sinceMs ??= clock.monotonicMs()
+        events.failed(failure)
+      },
+      connected(presented) {
+        if (sinceMs !== undefined) lastMs = clock.monotonicMs() - sinceMs
+        sinceMs = undefined
+        events.connected(presented)
+      },
+    }),
   }
 }
 

@@ -9,6 +9,7 @@ import { exitCodes } from './commands/exit-codes.ts'
 import type { CommandEnvironment, CredentialSettings } from './commands/credential-command.ts'
 import type { AuthOrder } from './credential/rotation-ports.ts'
 import type { SendOptions } from './commands/send.ts'
+import { policyOf } from './policy.ts'
 import { asFailure } from './failure.ts'
 import { actAsOwner } from './system/act-as-owner.ts'
 import { systemClock } from './system/clock.ts'
@@ -68,6 +69,12 @@ add(program, 'auth', 'prove by key or certificate who this is; without proof all
   .addOption(new Option('--wait', 'stay until it has ended, at most 10 minutes').conflicts('rehearse'))
 add(program, 'renew', 'make a new key and ask for a certificate for it', renew).option(...REHEARSE)
 add(program, 'reprovision', 'register with DPS again, with the credential in use', reprovision).option(...REHEARSE)
+add(
+  program,
+  'needs-renewal',
+  'whether the certificate is to be renewed: exit code 0 yes, 1 not yet, 2 none',
+  needsRenewal,
+).option('--json')
 add(program, 'csr', 'print the certificate request; the key is made here and stays here', csr).option('--out <file>')
 add(program, 'install-certificate <file>', 'check and install the chain made of the request; - is stdin', install)
 add(program, 'send <json>', 'hand in a sample for the cloud; - reads JSON, or lines of it, from stdin', send)
@@ -186,6 +193,14 @@ function renew(given: Given): Promise<number> {
 
 function reprovision(given: Given): Promise<number> {
   return order('reprovision', given)
+}
+
+function needsRenewal({ json }: Given): Promise<number> {
+  return configured(async (config) => {
+    const { runNeedsRenewal } = await import('./commands/needs-renewal.ts')
+    const { renewal } = policyOf(config)
+    return runNeedsRenewal({ ...credentialSettings(config), renewal, json: json === true }, io)
+  })
 }
 
 function csr({ out }: Given): Promise<number> {

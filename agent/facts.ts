@@ -4,6 +4,8 @@ import { viewAuth } from './credential/auth-view.ts'
 import type { AuditView, AuthView } from './credential/auth-view.ts'
 import type { Lane } from './credential/credential-ref.ts'
 import type { PendingRequest } from './credential/pending.ts'
+import { renewalOf } from './credential/due.ts'
+import { activeOf } from './credential/lifecycle.ts'
 import { emptyMemory } from './credential/memory.ts'
 import { policyOf } from './policy.ts'
 import type { Rotation } from './credential/rotation-ports.ts'
@@ -175,7 +177,7 @@ export function statusOf(facts: Facts, { config, outbox, intervalMs }: Surroundi
     connection: connectionStatus(facts.connection),
     auth: {
       ...authViewOf(facts, config, nowMs),
-      ...certificateOf(facts),
+      ...certificateOf(facts, config, nowMs),
       ...(credential &&
         key && {
           key: { path: credential.keyFile, mode: octal(key.mode), kind: credential.facts.keyKind },
@@ -193,7 +195,7 @@ export function reportOf(facts: Facts, { config, outbox }: Surroundings, nowMs: 
   return buildReported({
     auth: {
       view: authViewOf(facts, config, nowMs),
-      ...certificateOf(facts),
+      ...certificateOf(facts, config, nowMs),
       desired: facts.desired,
       csrPem: facts.request?.csrPem,
     },
@@ -228,9 +230,21 @@ export function authViewOf(facts: Facts, config: Config, nowMs: number): AuthVie
   })
 }
 
-function certificateOf({ credential }: Facts): { readonly certificate?: CertificateStatus } {
-  const issuedBy = credential?.origin === 'files' ? 'file' : 'folder'
-  return credential === undefined ? {} : { certificate: { ...credential.facts, issuedBy } }
+function certificateOf(facts: Facts, config: Config, nowMs: number): { readonly certificate?: CertificateStatus } {
+  const { credential } = facts
+  if (credential === undefined) return {}
+  const issuedBy = credential.origin === 'files' ? 'file' : (credential.issuedBy ?? 'folder')
+  const renewAtMs = renewalAtMs(facts, config, nowMs)
+  const renewAt = renewAtMs === undefined ? {} : { renewAt: new Date(renewAtMs).toISOString() }
+  return { certificate: { ...credential.facts, ...renewAt, issuedBy } }
+}
+
+/** When the agent begins to renew the certificate in use; undefined when it does not do that. Wall time. */
+function renewalAtMs({ rotation, clock }: Facts, config: Config, nowMs: number): number | undefined {
+  if (rotation === undefined) return undefined
+  const { lifecycle, memory } = rotation.record()
+  const facts = { nowMs, clock: clock().trust, active: activeOf(lifecycle), inventory: rotation.inventory(), memory }
+  return renewalOf({ ...facts, policy: policyOf(config) })?.nextAttemptMs
 }
 
 function clockOf(facts: Facts): { readonly trust: ClockTrust; readonly skewSeconds?: number } {

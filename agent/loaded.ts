@@ -5,6 +5,7 @@ import { FILES } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
 import { loadCredentialFiles } from './credential/files.ts'
 import type { HeldCertificate, Inventory } from './credential/policy.ts'
+import { shareOf } from './credential/renewal.ts'
 import { readSasSecret } from './credential/sas-secret.ts'
 import type { SasSecret } from './credential/sas-secret.ts'
 import type { Vault } from './credential/vault.ts'
@@ -71,8 +72,13 @@ export function refOf(credential: X509Credential): Extract<CredentialRef, { lane
 }
 
 function heldOf(credential: X509Credential): HeldCertificate {
-  const { notBefore, notAfter } = credential.facts
-  return { ref: refOf(credential), notBeforeMs: Date.parse(notBefore), notAfterMs: Date.parse(notAfter) }
+  const { acceptedAtMs, facts } = credential
+  const { notBefore, notAfter, thumbprintSha256 } = facts
+  return {
+    ...{ ref: refOf(credential), notBeforeMs: Date.parse(notBefore), notAfterMs: Date.parse(notAfter) },
+    ...(acceptedAtMs !== undefined && { acceptedAtMs }),
+    share: shareOf(thumbprintSha256),
+  }
 }
 
 async function sasState(config: Config): Promise<Inventory['sas']> {

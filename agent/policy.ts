@@ -13,6 +13,12 @@ export function policyOf({ auth }: Config): AuthPolicy {
     downgradeAllowed: auth.allowDowngrade,
     movesPerDay: auth.movesPerDay,
     soakMs: auth.soakSeconds * 1000,
+    renewal: {
+      enabled: auth.renewal.enabled,
+      fraction: auth.renewal.percent / 100,
+      spread: auth.renewal.spreadPercent / 100,
+      floorMs: auth.renewal.floorSeconds * 1000,
+    },
     fallback: {
       enabled: fallback.enabled,
       untilMs: fallback.untilMs,
@@ -42,6 +48,9 @@ export function livePolicyOf(config: Config): AuthPolicy {
     },
     get soakMs() {
       return policyOf(config).soakMs
+    },
+    get renewal() {
+      return policyOf(config).renewal
     },
     get fallback() {
       return policyOf(config).fallback

@@ -52,6 +52,21 @@ const laneIsOn: Rule = (values, found) => {
   ]
 }
 
+/** After the last point there must be room for attempts that fail. */
+const MOST_PERCENT = 95
+
+const renewalHasRoom: Rule = (values, found) => {
+  const [percent, spread] = [values.get('auth.renewal.percent'), values.get('auth.renewal.spreadPercent')]
+  if (typeof percent !== 'number' || typeof spread !== 'number') return []
+  if (percent + spread <= MOST_PERCENT && percent - spread >= 5) return []
+  return [
+    problemAt(found, found.has('auth.renewal.percent') ? 'auth.renewal.percent' : 'auth.renewal.spreadPercent', {
+      problem: `Renewals would come from ${percent - spread} to ${percent + spread} percent of the lifetime.`,
+      remedy: `Keep them between 5 and ${MOST_PERCENT} percent, for example: [auth.renewal] percent = 70, spreadPercent = 10`,
+    }),
+  ]
+}
+
 const fallbackEnds: Rule = (values, found) => {
   if (values.get('auth.fallback.enabled') !== true || found.has('auth.fallback.until')) return []
   return [
@@ -63,4 +78,4 @@ const fallbackEnds: Rule = (values, found) => {
 }
 
 /** What holds between the keys below `auth`. */
-export const authRules: readonly Rule[] = [sasIsThere, oneSecret, laneIsOn, fallbackEnds]
+export const authRules: readonly Rule[] = [sasIsThere, oneSecret, laneIsOn, renewalHasRoom, fallbackEnds]

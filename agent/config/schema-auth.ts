@@ -134,6 +134,42 @@ const fallback = table('Back to SAS for a while, when the cloud refuses the cert
   ),
 })
 
+const renewal = table('A new key and certificate before the present one expires.', {
+  enabled: optional(
+    setting(yesOrNo(), {
+      description:
+        'Whether the agent renews its certificate by itself. A pair of files that the configuration names is never renewed: whoever laid it down does that.',
+      aliases: ['enable', 'auto'],
+    }),
+    true,
+  ),
+  percent: optional(
+    setting(wholeNumber(10, 90), {
+      description: 'The middle of the span in which certificates are renewed, as a part of their lifetime.',
+      unit: 'percent',
+      aliases: ['fraction', 'atPercent'],
+    }),
+    70,
+  ),
+  spreadPercent: optional(
+    setting(wholeNumber(0, 30), {
+      description:
+        'Half of that span. Each certificate has its own point in it, so that a fleet that was certified in one hour is not renewed in one.',
+      unit: 'percent',
+      aliases: ['spread', 'jitter', 'jitterPercent'],
+    }),
+    10,
+  ),
+  floorSeconds: optional(
+    setting(wholeNumber(60, 604_800), {
+      description: 'Least time between two attempts; of a short lifetime at most a fiftieth.',
+      unit: 'seconds',
+      aliases: ['floor', 'minimumSeconds'],
+    }),
+    3600,
+  ),
+})
+
 /** Who this device is to the cloud: its two lanes, and the rules for moving between them. */
 export const auth = table('How this device shows who it is, and how it may move from one way to the other.', {
   mode: exactOptional(
@@ -188,5 +224,6 @@ export const auth = table('How this device shows who it is, and how it may move 
   ),
   x509,
   sas,
+  renewal,
   fallback,
 })

@@ -68,6 +68,7 @@ const causeTexts: Readonly<Partial<Record<string, string>>> = {
   return: 'the return from a fallback',
   rescue: 'a rescue',
   expiry: 'an expired certificate',
+  renewal: 'a renewal',
 }
 
 function causeText({ cause, version, because }: Pick<MoveView, 'cause' | 'version' | 'because'>): string {

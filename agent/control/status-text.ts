@@ -109,6 +109,7 @@ function authRows(status: Status, because: string): readonly string[] {
       : [
           row('Certificate', `${certificate.subject}, issued by ${certificate.issuer} (${certificate.issuedBy})`),
           row('', `until ${certificate.notAfter}, ${daysText(daysLeft(certificate.notAfter, atMs))}`),
+          ...(certificate.renewAt === undefined ? [] : [row('', `renewed from ${certificate.renewAt} on`)]),
           row('', `SHA-1   ${certificate.thumbprintSha1}`),
           row('', `SHA-256 ${certificate.thumbprintSha256}`),
         ]

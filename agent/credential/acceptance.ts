@@ -5,6 +5,8 @@ import type { CheckedChain } from '../pki/chain.ts'
 import { errorCode, exists, readIfThere, syncFolder, writeDurably } from '../system/files.ts'
 import { folderFailure, renameDurably } from './durable-folder.ts'
 import { nextName, tryPairing } from './generation.ts'
+import { writeAcceptanceNote } from './acceptance-note.ts'
+import type { AcceptanceNote } from './acceptance-note.ts'
 import { CHAIN_FILE, readPending } from './pending.ts'
 import type { PendingState } from './pending.ts'
 
@@ -40,9 +42,11 @@ export async function layChain(
   { keyPem, request }: Extract<PendingState, { state: 'whole' }>,
   name: string,
   chain: CheckedChain,
+  note: AcceptanceNote | undefined,
 ): Promise<void> {
   const pairing = tryPairing(keyPem, request.keyFile, chain.pem)
   if (!pairing.ok) throw new Failure('CHAIN_KEY_MISMATCH', `the chain is not for the open request: ${pairing.why}`)
+  if (note !== undefined) await writeAcceptanceNote(places.pending, note)
   // The chain is the point of no return: from here on, the next look at the vault finishes the move.
   await writeDurably(join(places.pending, CHAIN_FILE), chain.pem)
   await becomeGeneration(places, name)

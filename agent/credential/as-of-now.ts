@@ -9,7 +9,7 @@ import type { ClockTrust } from './policy.ts'
 export function asOfNow(memory: Memory, clock: ClockTrust, nowMs: number): Memory {
   if (clock !== 'trusted' || !instantsOf(memory).some((ms) => ms > nowMs)) return memory
   const past = (ms: number) => Math.min(ms, nowMs)
-  const { refusals, lastRegistration, x509ProvenSinceMs } = memory
+  const { refusals, lastRegistration, renewal, x509ProvenSinceMs } = memory
   return {
     ...memory,
     moves: memory.moves.map(past),
@@ -18,16 +18,25 @@ export function asOfNow(memory: Memory, clock: ClockTrust, nowMs: number): Memor
       refusals: { ...refusals, firstAtMs: past(refusals.firstAtMs), lastAtMs: past(refusals.lastAtMs) },
     }),
     ...(lastRegistration && { lastRegistration: { ...lastRegistration, atMs: past(lastRegistration.atMs) } }),
+    ...(renewal && { renewal: { ...renewal, lastAtMs: past(renewal.lastAtMs) } }),
     ...(x509ProvenSinceMs === undefined ? {} : { x509ProvenSinceMs: past(x509ProvenSinceMs) }),
   }
 }
 
-function instantsOf({ moves, fallbacks, refusals, lastRegistration, x509ProvenSinceMs }: Memory): readonly number[] {
+function instantsOf({
+  moves,
+  fallbacks,
+  refusals,
+  lastRegistration,
+  renewal,
+  x509ProvenSinceMs,
+}: Memory): readonly number[] {
   return [
     ...moves,
     ...fallbacks,
     ...(refusals ? [refusals.firstAtMs, refusals.lastAtMs] : []),
     lastRegistration?.atMs ?? 0,
+    renewal?.lastAtMs ?? 0,
     x509ProvenSinceMs ?? 0,
   ]
 }

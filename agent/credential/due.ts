@@ -1,10 +1,13 @@
 import type { FailureCode } from '../failure.ts'
 import { judgeFallback, judgeRescue, judgeReturn } from './fallback.ts'
 import { judgeMove } from './judge-wish.ts'
+import { FILES, isSameRef } from './credential-ref.ts'
 import type { Lane } from './credential-ref.ts'
 import { activeOf } from './lifecycle.ts'
 import type { Lifecycle, Move, Verdict } from './lifecycle.ts'
-import type { PolicyFacts } from './policy.ts'
+import type { HeldCertificate, PolicyFacts } from './policy.ts'
+import { planRenewal } from './renewal.ts'
+import type { RenewalPlan } from './renewal.ts'
 import { judgeRetirement } from './retirement.ts'
 import { isRetryDue } from './retry.ts'
 import type { AuthWishes } from './rotation-ports.ts'
@@ -49,6 +52,7 @@ export function judgeDue(lifecycle: Lifecycle, wishes: AuthWishes | undefined, f
     () => wishDue(preparing, wishes, facts),
     () => (preparing === undefined ? nothing : needlessDue(preparing, facts)),
     () => (preparing === undefined ? retryDue(wishes, facts) : nothing),
+    () => (preparing === undefined ? renewalDue(facts) : nothing),
     () => (preparing === undefined ? expiryDue(facts) : nothing),
     () => returnDue(preparing, facts),
     () => retirementDue(wishes, facts),
@@ -136,7 +140,9 @@ function judged(move: Move, facts: PolicyFacts): Due | 'already' {
 /** A certificate that had expired by a wrong clock is good again, or there is no fallback any more to return from. */
 function needlessDue({ cause }: Move, facts: PolicyFacts): Due {
   const isNeedless =
-    (cause === 'expiry' && !hasExpired(facts)) || (cause === 'return' && facts.memory.fallenBack === undefined)
+    (cause === 'expiry' && !hasExpired(facts)) ||
+    (cause === 'renewal' && (renewalOf(facts)?.state ?? 'notYet') === 'notYet') ||
+    (cause === 'return' && facts.memory.fallenBack === undefined)
   return isNeedless ? { due: 'withdraw' } : nothing
 }
 
@@ -154,6 +160,32 @@ function retryDue(wishes: AuthWishes | undefined, facts: PolicyFacts): Due {
   return due === 'already' ? { due: 'overtaken' } : due
 }
 
+/** Ahead of expiry, at a point of its own; what a person has wished has its turn before. */
+function renewalDue(facts: PolicyFacts): Due {
+  const plan = renewalOf(facts)
+  if (plan?.state !== 'due' || facts.nowMs < plan.nextAttemptMs || facts.memory.retry !== undefined) return nothing
+  const due = judged({ to: 'x509', fresh: true, cause: 'renewal', atMs: facts.nowMs }, facts)
+  return due === 'already' ? nothing : due
+}
+
+/** When the active certificate is renewed; undefined for one that the agent does not renew. */
+export function renewalOf(facts: PolicyFacts): RenewalPlan | undefined {
+  const { active, clock, memory, nowMs, policy } = facts
+  const held = heldActive(facts)
+  if (held === undefined || held.ref.generation === FILES || clock === 'wrong' || !policy.renewal.enabled)
+    return undefined
+  const attempts = isSameRef(memory.renewal?.of, active) ? memory.renewal : undefined
+  const certificate = { share: MIDDLE, ...held }
+  return planRenewal(certificate, attempts, memory.longestOfflineMs ?? 0, policy.renewal, nowMs)
+}
+
+/** The share of a certificate whose own is not known. */
+const MIDDLE = 0.5
+
+function heldActive({ active, inventory }: Pick<PolicyFacts, 'active' | 'inventory'>): HeldCertificate | undefined {
+  return inventory.certificates.find(({ ref }) => isSameRef(ref, active))
+}
+
 function expiryDue(facts: PolicyFacts): Due {
   if (!hasExpired(facts) || facts.memory.retry !== undefined) return nothing
   const due = judged({ to: 'x509', fresh: true, cause: 'expiry', atMs: facts.nowMs }, facts)
@@ -161,9 +193,10 @@ function expiryDue(facts: PolicyFacts): Due {
 }
 
 /** Whether the active certificate has expired, as far as this clock can say. */
-function hasExpired({ active, inventory, clock, nowMs }: PolicyFacts): boolean {
-  if (active?.lane !== 'x509' || clock === 'wrong') return false
-  const held = inventory.certificates.find(({ ref }) => ref.generation === active.generation)
+function hasExpired(facts: PolicyFacts): boolean {
+  const { clock, nowMs } = facts
+  if (clock === 'wrong') return false
+  const held = heldActive(facts)
   return held !== undefined && held.notAfterMs < nowMs
 }
 

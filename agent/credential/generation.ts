@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
 import { readIfThere } from '../system/files.ts'
+import { readAcceptanceNote } from './acceptance-note.ts'
 import { CHAIN_FILE, KEY_FILE } from './pending.ts'
 import { readVaultKey, requirePrivate } from './private-file.ts'
 import { pairUp } from './x509-credential.ts'
@@ -38,9 +39,13 @@ export async function readGeneration(vault: string, name: string): Promise<Gener
   const pairing = tryPairing(keyPem, keyFile, (await readIfThere(join(folder, CHAIN_FILE))) ?? '')
   if (!pairing.ok) return { state: 'torn', why: `${name}: ${pairing.why}` }
   const { chainPem, facts } = pairing
+  const note = await readAcceptanceNote(folder)
   return {
     state: 'whole',
-    credential: { lane: 'x509', origin: 'vault', generation: name, keyPem, chainPem, keyFile, facts },
+    credential: {
+      ...{ lane: 'x509', origin: 'vault', generation: name },
+      ...{ keyPem, chainPem, keyFile, facts, ...note },
+    },
   }
 }
 

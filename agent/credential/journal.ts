@@ -118,7 +118,7 @@ const code = pipe(
   string(),
   check((name) => entryOf(name) !== undefined),
 ) as unknown as GenericSchema<unknown, FailureCode>
-const cause = picklist(['twin', 'command', 'method', 'fallback', 'return', 'rescue', 'expiry'])
+const cause = picklist(['twin', 'command', 'method', 'fallback', 'return', 'rescue', 'expiry', 'renewal'])
 const setback = picklist(['rolledBack', 'refused', 'unreachable', 'rejected'])
 
 const move: GenericSchema<unknown, Move> = object({
@@ -171,6 +171,8 @@ const memory: GenericSchema<unknown, Memory> = object({
   leftFiles: exactOptional(literal(true)),
   lostX509: exactOptional(literal(true)),
   refusedGenerations: array(generation),
+  renewal: exactOptional(object({ of: ref, failed: count, lastAtMs: instant })),
+  longestOfflineMs: exactOptional(count),
 })
 
 const record: GenericSchema<unknown, AuthRecord> = object({ version: literal(1), lifecycle, memory })

@@ -17,6 +17,8 @@ export type Cause =
   | 'rescue'
   /** The certificate has expired. */
   | 'expiry'
+  /** The certificate will expire. */
+  | 'renewal'
 
 /** One wish to change the credential, from whoever has it. */
 export interface Move {

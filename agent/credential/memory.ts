@@ -78,6 +78,10 @@ export interface Memory {
   readonly leftFiles?: true
   /** Generations that the cloud refused for good. */
   readonly refusedGenerations: readonly string[]
+  /** Renewals of the active credential that did not reach their aim. */
+  readonly renewal?: { readonly of: CredentialRef; readonly failed: number; readonly lastAtMs: number }
+  /** The longest time that the device was away from its hub, in milliseconds. */
+  readonly longestOfflineMs?: number
 }
 
 export const MAX_HISTORY = 8
@@ -112,6 +116,16 @@ export function withSettled(memory: Memory, move: Pick<Move, 'to' | 'version' | 
     ...(move.version === undefined ? {} : { settledVersion: move.version, settledTo: move.to }),
     ...(move.renew === undefined ? {} : { settledRenew: move.renew }),
   }
+}
+
+/** Shorter times are of no account for renewals, and growth of less than a tenth is not worth a write. */
+const SPELL_MS = 3_600_000
+const GROWTH = 1.1
+
+/** The device is back at its hub after so long. The same object when that says nothing new. */
+export function withSpell(memory: Memory, offlineMs: number): Memory {
+  const before = Math.max(SPELL_MS, (memory.longestOfflineMs ?? 0) * GROWTH)
+  return offlineMs > before ? { ...memory, longestOfflineMs: Math.round(offlineMs) } : memory
 }
 
 /** The instants of the last day. One that lies ahead, after the clock was set back, counts as of now. */

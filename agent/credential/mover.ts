@@ -8,7 +8,7 @@ import { judgeMove } from './judge-wish.ts'
 import { activeOf, moveOf, next } from './lifecycle.ts'
 import type { Lifecycle, LifecycleEvent, Move, Verdict } from './lifecycle.ts'
 import type { LinkNews } from './links.ts'
-import { withMove } from './memory.ts'
+import { withMove, withSpell } from './memory.ts'
 import type { Memory } from './memory.ts'
 import { createObtaining } from './obtaining.ts'
 import type { Obtained } from './obtaining.ts'
@@ -298,7 +298,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
         return
       case 'steady':
       case 'preparing':
-        return remember(provenNow(memory(), ref, facts()))
+        return remember(withSpell(provenNow(memory(), ref, facts()), ports.offlineMs?.() ?? 0))
       case 'proving':
         return isProven(proof, ref) ? advance({ event: 'proved' }) : ports.sendSomething()
       case 'rollingBack':

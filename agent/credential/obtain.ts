@@ -9,6 +9,8 @@ import type { X509Credential } from './x509-credential.ts'
 
 /** Whoever turns a request into a chain. Its answer is not trusted. */
 export interface ChainSource {
+  /** Who gave the last chain. */
+  readonly name?: string
   /** Waits for a chain in PEM, for days if need be. */
   issue(request: IssueRequest, signal: AbortSignal): Promise<string>
   /**
@@ -64,7 +66,7 @@ export async function obtainCertificate(
 
 /** The vault first: what the source does with its copy matters only once ours is durable. */
 async function settle(chain: CheckedChain, request: IssueRequest, needs: ObtainNeeds): Promise<X509Credential> {
-  const credential = await needs.vault.accept(chain)
+  const credential = await needs.vault.accept(chain, needs.source.name)
   needs.report({ kind: 'accepted', facts: credential.facts })
   await needs.source.received(request, { outcome: 'accepted' })
   return credential

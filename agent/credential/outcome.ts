@@ -24,9 +24,11 @@ export interface Ending {
 /** The memory of a device whose candidate has become the active credential. */
 export function afterMove(memory: Memory, ending: Ending): Memory {
   const { move, active, candidate, nowMs, policy, random } = ending
-  const settled = withSettled(withoutRefusals(withAttempt(memory, move, undefined, nowMs)), move)
+  const { renewal: _over, ...attempted } = withAttempt(memory, move, undefined, nowMs)
+  const settled = withSettled(withoutRefusals(attempted), move)
   // Registered again with what it had: nothing of how it came to that is over.
-  if (isSameRef(active, candidate)) return settled
+  if (isSameRef(active, candidate))
+    return memory.renewal === undefined ? settled : { ...settled, renewal: memory.renewal }
   const proven = withProvenSince(settled, active, candidate)
   const left = leavesFiles(ending) ? { ...proven, leftFiles: true as const } : proven
   if (move.cause === 'fallback')
@@ -37,12 +39,13 @@ export function afterMove(memory: Memory, ending: Ending): Memory {
 
 /** The memory of a device that is back where it was. */
 export function afterSetback(memory: Memory, verdict: Verdict, ending: Ending): Memory {
-  const { move, candidate, nowMs, policy, random } = ending
+  const { move, active, candidate, nowMs, policy, random } = ending
   const attempted = withAttempt(memory, move, verdict, nowMs)
   const marked =
     verdict.result === 'refused' && move.fresh && candidate.lane === 'x509'
       ? { ...attempted, refusedGenerations: [...attempted.refusedGenerations, candidate.generation].slice(-MAX_MARKED) }
       : attempted
+  if (move.cause === 'renewal') return withRenewalFailed(marked, active, nowMs)
   if (move.cause === 'return') return withReturnFailed(marked, nowMs, policy, random)
   // A certificate that has expired stays so: another one is asked for after a while, whatever came of this one.
   const counted = move.cause === 'expiry' ? { ...verdict, result: 'unreachable' as const } : verdict
@@ -50,6 +53,12 @@ export function afterSetback(memory: Memory, verdict: Verdict, ending: Ending): 
 }
 
 const MAX_MARKED = 32
+
+/** Its own schedule: the old certificate works for as long as it lasts. */
+function withRenewalFailed(memory: Memory, of: CredentialRef, nowMs: number): Memory {
+  const failed = isSameRef(memory.renewal?.of, of) ? (memory.renewal?.failed ?? 0) : 0
+  return { ...memory, renewal: { of, failed: failed + 1, lastAtMs: nowMs } }
+}
 
 /** X.509 counts as proven without a break for as long as every move leads from X.509 to X.509. */
 function withProvenSince(memory: Memory, active: CredentialRef, candidate: CredentialRef): Memory {

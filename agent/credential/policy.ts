@@ -1,6 +1,7 @@
 import type { Failure } from '../failure.ts'
 import type { CredentialRef, Lane } from './credential-ref.ts'
 import type { Memory } from './memory.ts'
+import type { RenewalPolicy } from './renewal.ts'
 
 /** What the owner of the fleet allows. Durations in milliseconds. */
 export interface AuthPolicy {
@@ -15,6 +16,7 @@ export interface AuthPolicy {
   readonly fallback: FallbackPolicy
   /** X.509 must have proved itself for so long before the SAS secret is destroyed. */
   readonly soakMs: number
+  readonly renewal: RenewalPolicy
 }
 
 export interface FallbackPolicy {
@@ -49,6 +51,10 @@ export interface HeldCertificate {
   readonly ref: Extract<CredentialRef, { lane: 'x509' }>
   readonly notBeforeMs: number
   readonly notAfterMs: number
+  /** When it came to this device, where that is known. */
+  readonly acceptedAtMs?: number
+  /** Where in the span of renewals its point lies, in [0, 1); the middle when left out. */
+  readonly share?: number
 }
 
 /** What a judgement is made from. */

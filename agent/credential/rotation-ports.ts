@@ -72,6 +72,8 @@ export interface RotationPorts {
    * nothing does.
    */
   rehearse?(ref: CredentialRef): Promise<Failure | undefined>
+  /** How long the device was away from its hub before the present session, in milliseconds. */
+  offlineMs?(): number
   /** Told at each look at the time: without it for long, this life cycle hangs. */
   onTick?(): void
   /** Something was sent for: the next acknowledgement is not to wait for the next sample. */

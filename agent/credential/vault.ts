@@ -73,9 +73,10 @@ export interface Vault {
    * resolves; when it is cut off, the request still waits, or the next look at the vault finishes this. A chain that
    * was accepted before is accepted again.
    *
+   * @param issuedBy the name of whoever gave it, to be noted
    * @throws Failure NO_PENDING_REQUEST, CHAIN_KEY_MISMATCH, DISK_FULL, STATE_UNWRITABLE
    */
-  accept(chain: CheckedChain): Promise<X509Credential>
+  accept(chain: CheckedChain, issuedBy?: string): Promise<X509Credential>
   /**
    * Removes the whole generations beyond the newest three, but none of those named and never the one of the pointer;
    * without a pointer, none at all. The key is overwritten before, which means little on flash (`overwrite`). One that
@@ -197,12 +198,19 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
       }
       throw new Failure('UNEXPECTED', `${places.pending} is changed by somebody else all the time`)
     },
-    async accept(chain) {
+    async accept(chain, issuedBy) {
       // Sets aside a pointer to nothing: the new generation must not be in use because of the name that it is given.
       await pointer()
       const name = nextName(await readdir(folder))
       const found = await readPending(places.pending)
-      if (found.state === 'whole') await layChain(places, found, name, chain)
+      if (found.state === 'whole')
+        await layChain(
+          places,
+          found,
+          name,
+          chain,
+          issuedBy === undefined ? undefined : { issuedBy, acceptedAtMs: clock.now() },
+        )
       return requireAccepted(await generations(), chain, found.state)
     },
     async prune(keep) {

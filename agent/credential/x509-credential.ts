@@ -18,6 +18,10 @@ export interface X509Credential {
   readonly chainPem: string
   /** Where the key is on disk. */
   readonly keyFile: string
+  /** The issuer that brought it, where that was noted. */
+  readonly issuedBy?: string
+  /** When the chain was accepted into the vault, by the clock of that moment; wall time. */
+  readonly acceptedAtMs?: number
   /** Of the leaf. */
   readonly facts: CertificateFacts
 }

@@ -98,6 +98,7 @@ function stands({ cause, to, atMs }: Attempt, { mode, fallback }: AuthView, { no
     case 'fallback':
     case 'rescue':
     case 'expiry':
+    case 'renewal':
       return nowMs - atMs < TRY_STANDS_MS
   }
 }

@@ -208,10 +208,10 @@ export async function requestOf({ device, id }: Unit): Promise<string> {
   return eventually(async () => ((await device.has(name)) ? device.read(name) : undefined))
 }
 
-/** Moves a device from SAS to X.509 by its twin, with a certificate of the right authority; the version comes back. */
-export async function toX509(unit: Unit): Promise<number> {
+/** Moves a device from SAS to X.509 by its twin, with a certificate of the right authority where no other is given; the version comes back. */
+export async function toX509(unit: Unit, sign?: Sign): Promise<number> {
   const version = wish(unit, { mode: 'x509' })
-  await install(unit)
+  await install(unit, sign)
   await ended(unit, version)
   return version
 }

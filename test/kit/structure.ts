@@ -3,7 +3,13 @@
 /** Folder of agent/ (or a file at its top) → what it may import at run time. `*` is everything below agent/. */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   'failure.ts': ['failure-table.ts'],
-  'failure-table.ts': ['auth-failures.ts', 'telemetry-failures.ts', 'package-failures.ts', 'import-failures.ts', 'issue-failures.ts'],
+  'failure-table.ts': [
+    'auth-failures.ts',
+    'telemetry-failures.ts',
+    'package-failures.ts',
+    'import-failures.ts',
+    'issue-failures.ts',
+  ],
   'auth-failures.ts': ['failure-table.ts'],
   'telemetry-failures.ts': ['failure-table.ts'],
   'package-failures.ts': ['failure-table.ts'],
@@ -59,7 +65,7 @@ export const pureModules: readonly RegExp[] = [
   /^pki\/chain\.ts$/,
   /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,
   /^credential\/(recover|due|candidate|setback|outcome|turn|proof|order|memory|credential-ref)\.ts$/,
-  /^credential\/(judge-wish|refusals|budget|own-move|fallback|rescue|return|retirement|retry|as-of-now)\.ts$/,
+  /^credential\/(judge-wish|refusals|budget|renewal|own-move|fallback|rescue|return|retirement|retry|as-of-now)\.ts$/,
   /^credential\/machine\.ts$/,
   /^wire\/diagnose\.ts$/,
   /^hub\/(supervise-policy|twin-document)\.ts$/,

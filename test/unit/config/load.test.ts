@@ -25,6 +25,7 @@ test('the two required variables alone are a whole configuration, with the docum
       soakSeconds: 86_400,
       x509: { enabled: true, keyType: 'ec-p256' },
       sas: { enrollment: 'group' },
+      renewal: { enabled: true, percent: 70, spreadPercent: 10, floorSeconds: 3600 },
       fallback: {
         enabled: false,
         untilMs: undefined,

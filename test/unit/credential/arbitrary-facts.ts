@@ -13,7 +13,16 @@ export const codes = Object.keys(failureTable) as FailureCode[]
 export const anyCode = fc.constantFrom(...codes)
 export const anyClock = fc.constantFrom<ClockTrust>('trusted', 'plausible', 'wrong')
 export const anyRef = fc.constantFrom(sas, gen(1), gen(2), gen(3))
-export const anyCause = fc.constantFrom<Cause>('twin', 'command', 'method', 'fallback', 'return', 'rescue', 'expiry')
+export const anyCause = fc.constantFrom<Cause>(
+  'twin',
+  'command',
+  'method',
+  'fallback',
+  'return',
+  'rescue',
+  'expiry',
+  'renewal',
+)
 export const instant = fc.integer({ min: NOW - 3 * DAY, max: NOW + 3 * DAY })
 export const instants = fc.array(instant, { maxLength: 5 })
 const span = fc.integer({ min: 0, max: 2 * DAY })
@@ -41,6 +50,12 @@ export const anyMemory: fc.Arbitrary<Memory> = fc
         returnAtMs: instant,
         returnsFailed: fc.nat(9),
       }),
+      renewal: fc.record({
+        of: fc.constant({ lane: 'x509', generation: 'gen-0001' } as const),
+        failed: fc.nat(9),
+        lastAtMs: instant,
+      }),
+      longestOfflineMs: span,
       refusedGenerations: fc.subarray(['gen-0001', 'gen-0002', 'gen-0003']),
     },
     { requiredKeys: [] },
@@ -53,6 +68,12 @@ export const anyPolicy: fc.Arbitrary<AuthPolicy> = fc.record({
   downgradeAllowed: fc.boolean(),
   movesPerDay: fc.integer({ min: 1, max: 4 }),
   soakMs: span,
+  renewal: fc.record({
+    enabled: fc.boolean(),
+    fraction: fc.constant(0.7),
+    spread: fc.constantFrom(0, 0.1),
+    floorMs: fc.constant(HOUR),
+  }),
   fallback: fc.record({
     enabled: fc.boolean(),
     untilMs: fc.option(instant, { nil: undefined }),

@@ -19,7 +19,7 @@ const anyInstant = fc.integer({ min: -8.64e15, max: 8.64e15 })
 const anyCount = fc.nat()
 const anyLane = fc.constantFrom('sas', 'x509')
 const anyCode = fc.constantFrom('DPS_UNAUTHORIZED', 'AUTH_INTERRUPTED', 'NETWORK_DNS')
-const anyCause = fc.constantFrom('twin', 'command', 'method', 'fallback', 'return', 'rescue', 'expiry')
+const anyCause = fc.constantFrom('twin', 'command', 'method', 'fallback', 'return', 'rescue', 'expiry', 'renewal')
 const anyGeneration = fc.constantFrom('gen-0001', 'gen-0002', 'gen-12345', 'files')
 const anyRef: fc.Arbitrary<CredentialRef> = fc.oneof(
   fc.constant<CredentialRef>({ lane: 'sas' }),
@@ -83,6 +83,8 @@ const memoryFields: Fields<Memory> = {
   leftFiles: fc.constant(true),
   lostX509: fc.constant(true),
   refusedGenerations: fc.array(anyGeneration),
+  renewal: plain({ of: anyRef, failed: anyCount, lastAtMs: anyInstant }),
+  longestOfflineMs: anyCount,
 }
 const anyMemory = sparse(memoryFields, ['history', 'moves', 'fallbacks', 'refusedGenerations'])
 const anyRecord: fc.Arbitrary<AuthRecord> = plain({

@@ -27,6 +27,7 @@ const causes: Readonly<Record<Cause, Omit<Move, 'atMs'>>> = {
   return: { to: 'x509', fresh: false, cause: 'return', because: 'DPS_DISABLED' },
   rescue: { to: 'x509', candidate: gen(2), fresh: false, cause: 'rescue', because: 'DPS_UNAUTHORIZED' },
   expiry: { to: 'x509', fresh: true, cause: 'expiry' },
+  renewal: { to: 'x509', fresh: true, cause: 'renewal' },
 }
 const all = Object.keys(causes) as readonly Cause[]
 
@@ -75,6 +76,7 @@ const successes: Readonly<Record<Cause, Partial<Memory>>> = {
   return: {},
   rescue: { x509ProvenSinceMs: NOW - DAY },
   expiry: { x509ProvenSinceMs: NOW - DAY },
+  renewal: { x509ProvenSinceMs: NOW - DAY },
 }
 
 for (const cause of all) {
@@ -164,6 +166,8 @@ const unchanged = {}
 /** Those of its own have schedules of their own. */
 const returnLater = { fallenBack: { ...fallenBack, returnAtMs: NOW + 16 * HOUR, returnsFailed: 2 } }
 
+const renewLater = { renewal: { of: gen(1), failed: 1, lastAtMs: NOW } }
+
 /** What changes with a setback, beside the history. */
 const setbacks: Readonly<Record<Cause, Readonly<Record<Setback, Partial<Record<keyof Memory, unknown>>>>>> = {
   twin: {
@@ -193,6 +197,12 @@ const setbacks: Readonly<Record<Cause, Readonly<Record<Setback, Partial<Record<k
     rejected: retryOf('expiry', 1),
     rolledBack: retryOf('expiry', 1),
     unreachable: retryOf('expiry', 1),
+  },
+  renewal: {
+    refused: { ...renewLater, ...marked },
+    rejected: renewLater,
+    rolledBack: renewLater,
+    unreachable: renewLater,
   },
 }
 

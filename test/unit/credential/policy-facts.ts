@@ -41,6 +41,7 @@ export const policy: AuthPolicy = {
   movesPerDay: 3,
   fallback: fallbackPolicy,
   soakMs: DAY,
+  renewal: { enabled: false, fraction: 0.7, spread: 0.1, floorMs: HOUR },
 }
 
 /** A device on its only certificate, with SAS at hand, a trusted clock, and a policy that allows everything. */

@@ -117,6 +117,7 @@ const willing: PolicyFacts = {
     downgradeAllowed: true,
     movesPerDay: 99,
     soakMs: 0,
+    renewal: { enabled: false, fraction: 0.7, spread: 0.1, floorMs: 3_600_000 },
     fallback: {
       enabled: true,
       untilMs: NOW + 999 * DAY,

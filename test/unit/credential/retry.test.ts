@@ -57,6 +57,7 @@ const causes: Readonly<Record<Cause, boolean>> = {
   fallback: false,
   return: false,
   rescue: false,
+  renewal: false,
 }
 
 for (const [cause, again] of Object.entries(causes) as [Cause, boolean][]) {

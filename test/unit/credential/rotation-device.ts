@@ -41,6 +41,7 @@ const HOUR_MS = 3_600_000
 
 export const policy: AuthPolicy = {
   ...{ born: 'sas', x509Enabled: true, downgradeAllowed: true, movesPerDay: 12, soakMs: 0 },
+  renewal: { enabled: false, fraction: 0.7, spread: 0.1, floorMs: 3_600_000 },
   fallback: {
     ...{ enabled: true, untilMs: Date.UTC(2099, 0), refusals: 2, holdOffMs: 0, perDay: 2 },
     ...{ returnAfterMs: 4 * HOUR_MS, retireAfterMs: undefined },

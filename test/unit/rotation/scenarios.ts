@@ -44,6 +44,7 @@ export const policy: AuthPolicy = {
   movesPerDay: 8,
   fallback: { ...fallback, enabled: false },
   soakMs: 30_000,
+  renewal: { enabled: false, fraction: 0.7, spread: 0.1, floorMs: 3_600_000 },
 }
 
 interface Beginning {

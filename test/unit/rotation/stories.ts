@@ -94,6 +94,13 @@ const policy: fc.Arbitrary<AuthPolicy> = fc.record({
   downgradeAllowed: fc.boolean(),
   movesPerDay: fc.integer({ min: 1, max: 12 }),
   soakMs: fc.constantFrom(MINUTE_MS, HOUR_MS),
+  // A certificate of a story lasts for days: early points and late ones come within it.
+  renewal: fc.record({
+    enabled: fc.boolean(),
+    fraction: fc.constantFrom(0.35, 0.7),
+    spread: fc.constantFrom(0, 0.1),
+    floorMs: fc.constantFrom(MINUTE_MS, HOUR_MS),
+  }),
   fallback: fc.record({
     enabled: fc.constantFrom(true, true, false),
     untilMs: fc.constantFrom(undefined, START_MS + 2 * HOUR_MS, START_MS + 365 * DAY_MS),
