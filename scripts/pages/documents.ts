@@ -4,6 +4,7 @@ import soak from '../../docs/soak.json' with { type: 'json' }
 import { telemetryTable } from '../../agent/telemetry/fields.ts'
 import { packagedSection } from '../figures/packaged/page.ts'
 import { performancePage } from '../figures/page.ts'
+import { renewalsSection } from '../figures/renewals-page.ts'
 import { soakSection } from '../figures/soak-page.ts'
 import { configurationPage } from './configuration.ts'
 import { modelPage } from './dtdl.ts'
@@ -26,6 +27,7 @@ export const documents: readonly Document[] = [
   },
   { path: 'packaging/config.example.toml', make: exampleFile },
   { path: 'docs/telemetry.md', make: (page = '') => replaceBetweenMarkers(page, 'fields', telemetryTable()) },
+  { path: 'docs/renewal.md', make: (page = '') => replaceBetweenMarkers(page, 'fleet', renewalsSection()) },
   { path: 'docs/transitions.md', make: transitionsPage },
   { path: 'docs/twin.md', make: twinPage },
   { path: 'README.md', make: readmePage },

@@ -1,0 +1,147 @@
+/** What every issuer must do, and each of them does: the same story, whoever turns the request into a chain. */
+import assert from 'node:assert/strict'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { eventually } from '../kit/device.ts'
+import { bootUnit, ended, reported, requestOf, startBed, steady, wish } from './transition-kit.ts'
+import type { Bed, ReportedAuth, Unit, UnitOptions } from './transition-kit.ts'
+
+/** One issuer under test. */
+interface Subject {
+  /** As the twin calls it. */
+  readonly issuedBy: string
+  /** What its device is configured with. */
+  options(bed: Bed, id: string): Promise<UnitOptions>
+  /** Brings a chain to the device by the way of this issuer. */
+  bring(unit: Unit, chain: string): Promise<void>
+}
+
+const spoolOf = ({ folder }: Bed, id: string) => join(folder, `${id}.spool`)
+
+/** A file that whoever reads it sees whole. */
+async function lay(path: string, content: string): Promise<void> {
+  await writeFile(`${path}.part`, content, { mode: 0o755 })
+  await rename(`${path}.part`, path)
+}
+
+const subjects: Readonly<Record<string, Subject>> = {
+  'the folder': {
+    issuedBy: 'folder',
+    options: () => Promise.resolve({}),
+    async bring({ device, id }, chain) {
+      await mkdir(join(device.stateDir, 'issued'), { recursive: true, mode: 0o700 })
+      await lay(join(device.stateDir, 'issued', `${id}.pem`), chain)
+    },
+  },
+  'the session with the hub': {
+    issuedBy: 'folder',
+    options: () => Promise.resolve({}),
+    async bring({ bed, id }, chain) {
+      await bed.cloud.hub.invokeMethod(id, {
+        name: 'installCertificate',
+        payload: { chain },
+        responseTimeoutSeconds: 30,
+      })
+    },
+  },
+  'a program': {
+    issuedBy: 'command',
+    async options(bed, id) {
+      const spool = spoolOf(bed, id)
+      await mkdir(spool)
+      // An authority that signs later: until then it has nothing, and says so.
+      await lay(join(spool, 'sign'), `#!/bin/sh\ncat >'${spool}/request'\ncat '${spool}/chain'\n`)
+      return { toml: `[issuer]\nkind = "command"\nprogram = ["${join(spool, 'sign')}"]\n` }
+    },
+    bring: ({ bed, id }, chain) => lay(join(spoolOf(bed, id), 'chain'), chain),
+  },
+}
+
+type Certificate = { readonly thumbprintSha256: string; readonly issuedBy: string }
+const certificateOf = ({ certificate }: ReportedAuth) => certificate as unknown as Certificate
+
+for (const [name, subject] of Object.entries(subjects)) {
+  describe(`certificates by way of ${name}`, () => {
+    let bed: Bed
+    before(async () => {
+      bed = await startBed()
+    })
+    after(() => bed[Symbol.asyncDispose]())
+
+    const boot = async (id: string) => bootUnit(bed, id, await subject.options(bed, id))
+    const sign = async (unit: Unit) => bed.cloud.authority.signDevice(await requestOf(unit))
+
+    /** Lets the time pass that the issuer and the agent want, until something has come to pass. */
+    const until = async (unit: Unit, fits: () => boolean | Promise<boolean>) => {
+      await eventually(async () => {
+        if (await fits()) return true
+        const next = unit.clock.pending()[0]
+        if (next !== undefined) await unit.clock.advance(Math.min(next, 5_000))
+        return undefined
+      })
+    }
+    const taken = (unit: Unit) => until(unit, async () => !(await unit.device.has(`requests/${unit.id}.csr`)))
+
+    test('a SAS device is certified, proves itself, and says who brought the certificate', async () => {
+      await using unit = await boot('first')
+      const version = wish(unit, { mode: 'x509' })
+      await subject.bring(unit, await sign(unit))
+      await taken(unit)
+      const auth = await ended(unit, version)
+      assert.deepEqual([auth.mode, auth.lastAttempt?.result], ['x509', 'active'])
+      assert.equal(certificateOf(auth).issuedBy, subject.issuedBy)
+    })
+
+    test('a chain for another key does not count, the device stays as it is, and the right one is still taken', async () => {
+      await using unit = await boot('second')
+      const version = wish(unit, { mode: 'x509' })
+      const request = await requestOf(unit)
+      const { chainPem } = await bed.cloud.authority.makeDevice('second')
+      await subject.bring(unit, chainPem)
+      await until(unit, () => unit.agent().journal.text().includes('CHAIN_KEY_MISMATCH') || name.includes('hub'))
+      assert.equal((await reported(unit, () => true)).mode, 'sas')
+      assert.equal(await requestOf(unit), request)
+      await subject.bring(unit, await bed.cloud.authority.signDevice(request))
+      await taken(unit)
+      assert.equal((await ended(unit, version)).mode, 'x509')
+    })
+
+    test('a restart while the chain is awaited changes nothing of the request', async () => {
+      await using unit = await boot('third')
+      const version = wish(unit, { mode: 'x509' })
+      const request = await requestOf(unit)
+      await unit.agent().stop()
+      unit.boot()
+      await unit
+        .agent()
+        .until(({ auth, connection }) => auth.state === 'awaitingCertificate' && connection.state === 'connected')
+      assert.equal(await requestOf(unit), request)
+      await subject.bring(unit, await bed.cloud.authority.signDevice(request))
+      await taken(unit)
+      assert.equal((await ended(unit, version)).mode, 'x509')
+    })
+
+    test('a renewal is of a new key, and the old certificate serves until the new one has proved itself', async () => {
+      await using unit = await boot('fourth')
+      const version = wish(unit, { mode: 'x509' })
+      const request = await requestOf(unit)
+      await subject.bring(unit, await sign(unit))
+      await taken(unit)
+      await ended(unit, version)
+      const again = wish(unit, { mode: 'x509', renew: 'once more' })
+      const renewed = await eventually(async () => {
+        const found = await requestOf(unit)
+        return found === request ? undefined : found
+      })
+      assert.equal((await reported(unit, ({ state }) => state === 'awaitingCertificate')).mode, 'x509')
+      await subject.bring(unit, await bed.cloud.authority.signDevice(renewed))
+      await taken(unit)
+      const auth = await ended(unit, again)
+      assert.deepEqual([auth.mode, auth.lastAttempt?.result], ['x509', 'active'])
+      await steady(unit)
+      const keys = await Promise.all([1, 2].map((number) => unit.device.read(`credentials/gen-000${number}/key.pem`)))
+      assert.notEqual(keys[0], keys[1])
+    })
+  })
+}
