@@ -6,14 +6,10 @@ import type { Vault } from './credential/vault.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Connection, Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
-import { createCommandIssuer } from './issue/command.ts'
-import { createEither } from './issue/either.ts'
-import { createFolderIssuer } from './issue/folder.ts'
-import type { Issuer } from './issue/port.ts'
+import { issuerOf } from './issuer.ts'
 import { checkChain } from './pki/chain.ts'
 import { layDownChain } from './pki/exchange.ts'
 import { backoffMs } from './system/backoff.ts'
-import { programEnvironment } from './system/run-program.ts'
 
 /** A request that could not be made or laid out is tried again on this schedule. */
 const OBTAIN_RETRY = { baseMs: 5_000, capMs: 300_000 }
@@ -47,7 +43,7 @@ async function obtain(vault: Vault, parts: Attendance, signal: AbortSignal): Pro
   if (isNewborn(facts)) facts.connection = waitingForCertificate(facts)
   const report = (event: ObtainEvent) => logObtaining(event, parts)
   const wanted = { registrationId, keyType: config.auth.x509.keyType }
-  return obtainCertificate(wanted, { vault, source: issuerOf(parts), clock, report }, signal).finally(() => {
+  return obtainCertificate(wanted, { vault, source: issuerOf(vault, parts), clock, report }, signal).finally(() => {
     facts.awaitingSinceMs = undefined
     facts.request = undefined
   })
@@ -80,19 +76,6 @@ export async function handIn(pem: string, { clock, config, facts }: Attendance):
 function requireRequest({ request }: Facts): PendingRequest {
   if (request === undefined) throw new Failure('NO_PENDING_REQUEST', 'this device waits for no certificate')
   return request
-}
-
-/** What is configured, and beside it the folder, which is the door for technicians and for the hub. */
-function issuerOf({ config, clock, log, random }: Attendance): Issuer {
-  const { requestsDir, issuedDir } = config.paths
-  const { kind, program, timeoutSeconds } = config.issuer
-  const warnOf = (issuer: string) => (failure: Failure) => log.failure(failure, { issuer })
-  const folder = createFolderIssuer({ clock, requestsDir, issuedDir, warn: warnOf('folder') })
-  if (kind === 'folder' || program === undefined) return folder
-  const environment = programEnvironment(process.env)
-  const timeoutMs = timeoutSeconds * 1000
-  const command = createCommandIssuer({ program, timeoutMs, environment, clock, random, warn: warnOf('command') })
-  return createEither(folder, command)
 }
 
 /** Without any credential nothing else is going on. */

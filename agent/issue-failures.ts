@@ -8,4 +8,27 @@ export const issueFailures = {
     advice:
       'Run it by hand as the user of the agent, with the request on stdin: iot-device-agent csr | sudo -u iot-device-agent PROGRAM. A certificate that came another way: iot-device-agent install-certificate CHAIN.pem',
   },
+  ISSUER_UNREACHABLE: {
+    kind: 'transient',
+    meaning: 'The EST server did not answer, or was not able to. The device goes on with what it has, and asks again.',
+    advice:
+      'From this device: curl --cacert CAFILE SERVER/.well-known/est/cacerts. A certificate that came another way: iot-device-agent install-certificate CHAIN.pem',
+  },
+  ISSUER_REFUSED: {
+    kind: 'transient',
+    meaning: 'The EST server does not give this device a certificate. It is asked again, ever more seldom.',
+    advice:
+      'Look into the log of the EST server; check [issuer.est] user, passwordFile, certificateFile and label, then: systemctl restart iot-device-agent',
+  },
+  ISSUER_ANSWER_INVALID: {
+    kind: 'transient',
+    meaning: 'What the EST server sent is no list of certificates.',
+    advice:
+      'Check server and label of [issuer.est]: curl --cacert CAFILE SERVER/.well-known/est/cacerts | base64 -d | openssl pkcs7 -inform DER -print_certs',
+  },
+  ISSUER_SECRET_UNUSABLE: {
+    kind: 'transient',
+    meaning: 'What the device is to show to the EST server cannot be read, or others can read it too.',
+    advice: 'Do as the message says; the file belongs to the agent alone: chown iot-device-agent FILE; chmod 0600 FILE',
+  },
 } as const satisfies Record<string, FailureEntry>

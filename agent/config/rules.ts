@@ -1,6 +1,7 @@
 import { authRules } from './rules-auth.ts'
 import { problemAt } from './judge.ts'
 import type { Rule } from './judge.ts'
+import { issuerRules } from './rules-issuer.ts'
 import { methodsExist } from './rules-methods.ts'
 import { telemetryRules } from './rules-telemetry.ts'
 
@@ -63,31 +64,11 @@ const pairIsComplete: Rule = (values, found) => {
   ]
 }
 
-const programIsNamed: Rule = (values, found) => {
-  const kind = values.get('issuer.kind')
-  if (kind === 'command' && !found.has('issuer.program'))
-    return [
-      problemAt(found, 'issuer.program', {
-        problem: 'It is missing beside issuer.kind = "command".',
-        remedy:
-          'Name the program that turns a request into a certificate: [issuer] program = ["/usr/local/bin/sign-request"]',
-      }),
-    ]
-  if (kind !== 'command' && found.has('issuer.program'))
-    return [
-      problemAt(found, 'issuer.program', {
-        problem: 'It is not run, since issuer.kind is not "command".',
-        remedy: 'Set [issuer] kind = "command", or remove issuer.program.',
-      }),
-    ]
-  return []
-}
-
 /** The rules that need more than one key. */
 export const configRules: readonly Rule[] = [
   registrationIdFollowsRule,
   pairIsComplete,
-  programIsNamed,
+  ...issuerRules,
   ...authRules,
   methodsExist,
   ...telemetryRules,

@@ -7,12 +7,16 @@ import { setting, table } from './setting.ts'
 import {
   absolutePath,
   commandLine,
+  httpsUrl,
   hostAndPort,
   idScope,
   oneOf,
   registrationId,
+  secretReference,
   skewSource,
   socketFolder,
+  sourceName,
+  userName,
   wholeNumber,
   wordList,
 } from './values.ts'
@@ -55,12 +59,72 @@ const dps = table('Where this device registers.', {
   }),
 })
 
+const est = table('An EST server (RFC 7030) that issues certificates, with issuer.kind = "est".', {
+  server: exactOptional(
+    setting(httpsUrl(), {
+      description: 'Where it is, without /.well-known/est.',
+      example: 'https://est.example.com:8443',
+      otherwise: 'required with kind = "est"',
+      aliases: ['serverUrl', 'endpoint'],
+    }),
+  ),
+  label: exactOptional(
+    setting(sourceName(), {
+      description: 'The label of one authority of several behind the same server.',
+      example: 'devices',
+      otherwise: 'no label',
+      aliases: ['profile', 'path'],
+    }),
+  ),
+  caFile: exactOptional(
+    setting(absolutePath(), {
+      description: 'PEM with the authorities by which this server is known. No other is trusted.',
+      example: '/etc/iot-device-agent/est-ca.pem',
+      otherwise: 'required with kind = "est"',
+      aliases: ['ca', 'trustAnchor'],
+    }),
+  ),
+  user: exactOptional(
+    setting(userName(), {
+      description: 'The name that a device without a certificate shows, together with passwordFile.',
+      example: 'press-07',
+      otherwise: 'no password is shown',
+      aliases: ['username', 'login'],
+    }),
+  ),
+  passwordFile: exactOptional(
+    setting(secretReference(), {
+      description:
+        'File with the password of user, mode 0600 and owned by the agent; or credential:NAME of a systemd credential.',
+      example: 'credential:iot-device-agent.est-password',
+      otherwise: 'no password is shown',
+      aliases: ['password', 'secretFile'],
+    }),
+  ),
+  certificateFile: exactOptional(
+    setting(absolutePath(), {
+      description:
+        'PEM chain that a device shows which has no certificate of its own yet, as one from its maker. Together with keyFile.',
+      example: '/etc/iot-certs/maker.pem',
+      otherwise: 'none is shown',
+      aliases: ['certFile'],
+    }),
+  ),
+  keyFile: exactOptional(
+    setting(absolutePath(), {
+      description: 'PEM private key of certificateFile, readable by the agent only.',
+      example: '/etc/iot-certs/maker.key',
+      otherwise: 'none is shown',
+    }),
+  ),
+})
+
 const issuer = table('Where the certificate comes from.', {
   kind: optional(
-    setting(oneOf('folder', 'command'), {
+    setting(oneOf('folder', 'command', 'est'), {
       description:
         'Who turns the certificate request of this device into a certificate. "folder" writes requests/ID.csr and waits for issued/ID.pem, for ' +
-        'install-certificate, or for the direct method installCertificate. "command" runs a program as well.',
+        'install-certificate, or for the direct method installCertificate. "command" runs a program as well, "est" asks an EST server as well.',
       aliases: ['type'],
     }),
     'folder',
@@ -92,6 +156,7 @@ const issuer = table('Where the certificate comes from.', {
     }),
     60,
   ),
+  est,
 })
 
 const hub = table('The connection to IoT Hub.', {

@@ -75,6 +75,18 @@ export const secretReference = () =>
     description('the absolute path of a file, or credential:NAME'),
   )
 
+/** Where a service is, without user, query or fragment. */
+export const httpsUrl = () =>
+  pipe(
+    string(),
+    regex(/^https:\/\/[A-Za-z0-9.[\]:-]{1,255}(\/[A-Za-z0-9._~/-]{0,255})?$/),
+    description('an address that begins with https://'),
+  )
+
+/** A name in the manner of HTTP. Source: RFC 7617, section 2: no colon, no control character. */
+export const userName = () =>
+  pipe(string(), regex(/^[^:\p{Cc}]{1,128}$/u), description('a name of 1 to 128 characters without a colon'))
+
 /** Words in a line; which ones there are is a rule of its own. */
 export const wordList = () =>
   pipe(string(), regex(/^(?=.*[A-Za-z])[^\0]{1,1024}$/), description('names separated by blanks or commas'))

@@ -80,7 +80,12 @@ export function exposureOfSecret(
   return exposureOfKeyFile(path, { uid: found.uid, gid: found.gid, mode }, agent)
 }
 
-async function readPrivate(
+/**
+ * The text of a file that only the agent can reach, or of a systemd credential.
+ *
+ * @throws Failure SAS_SECRET_EXPOSED, SAS_SECRET_UNREADABLE; no failure quotes the content
+ */
+export async function readPrivate(
   reference: string,
   environment: Environment,
 ): Promise<{ readonly path: string; readonly text: string }> {

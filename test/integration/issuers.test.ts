@@ -61,6 +61,19 @@ const subjects: Readonly<Record<string, Subject>> = {
 type Certificate = { readonly thumbprintSha256: string; readonly issuedBy: string }
 const certificateOf = ({ certificate }: ReportedAuth) => certificate as unknown as Certificate
 
+/** Lets the time pass that the issuer and the agent want, until something has come to pass. */
+async function until(unit: Unit, fits: () => boolean | Promise<boolean>): Promise<void> {
+  await eventually(async () => {
+    if (await fits()) return true
+    const next = unit.clock.pending()[0]
+    if (next !== undefined) await unit.clock.advance(Math.min(next, 5_000))
+    return undefined
+  })
+}
+
+/** The agent has taken a chain: nothing is left to sign. */
+const taken = (unit: Unit) => until(unit, async () => !(await unit.device.has(`requests/${unit.id}.csr`)))
+
 for (const [name, subject] of Object.entries(subjects)) {
   describe(`certificates by way of ${name}`, () => {
     let bed: Bed
@@ -71,17 +84,6 @@ for (const [name, subject] of Object.entries(subjects)) {
 
     const boot = async (id: string) => bootUnit(bed, id, await subject.options(bed, id))
     const sign = async (unit: Unit) => bed.cloud.authority.signDevice(await requestOf(unit))
-
-    /** Lets the time pass that the issuer and the agent want, until something has come to pass. */
-    const until = async (unit: Unit, fits: () => boolean | Promise<boolean>) => {
-      await eventually(async () => {
-        if (await fits()) return true
-        const next = unit.clock.pending()[0]
-        if (next !== undefined) await unit.clock.advance(Math.min(next, 5_000))
-        return undefined
-      })
-    }
-    const taken = (unit: Unit) => until(unit, async () => !(await unit.device.has(`requests/${unit.id}.csr`)))
 
     test('a SAS device is certified, proves itself, and says who brought the certificate', async () => {
       await using unit = await boot('first')

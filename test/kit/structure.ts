@@ -40,6 +40,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'clock-watch.ts': ['*'],
   'flow.ts': ['*'],
   'certificate.ts': ['*'],
+  'issuer.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
   'reload.ts': ['*'],
@@ -61,7 +62,7 @@ const typeArrows: Readonly<Record<string, readonly string[]>> = {
 /** Modules that decide and do nothing else: no file, no socket, no clock, no chance. */
 export const pureModules: readonly RegExp[] = [
   /^(failure|failure-table|(auth|telemetry|package|import|issue)-failures)\.ts$/,
-  /^config\/(schema(-auth|-telemetry)?|reload-keys|template|instant|methods|command-source|rules(-auth|-methods|-telemetry)?)\.ts$/,
+  /^config\/(schema(-auth|-telemetry)?|reload-keys|template|instant|methods|command-source|rules(-auth|-issuer|-methods|-telemetry)?)\.ts$/,
   /^pki\/chain\.ts$/,
   /^credential\/(lifecycle|policy|need|auth-view|sas-text|audit-chain)\.ts$/,
   /^credential\/(recover|due|candidate|setback|outcome|turn|proof|order|memory|credential-ref)\.ts$/,

@@ -32,6 +32,7 @@ test('a document that is missing or was edited is stale, and one run makes all c
   await writeFile(join(folder.path, 'docs/telemetry.md'), '<!-- generated: fields -->\n<!-- end -->\n')
   const sections = '<!-- generated: diagram -->\n<!-- end -->\n<!-- generated: steps -->\n<!-- end -->\n'
   await writeFile(join(folder.path, 'docs/transitions.md'), sections)
+  await writeFile(join(folder.path, 'docs/renewal.md'), '<!-- generated: fleet -->\n<!-- end -->\n')
   assert.deepEqual(await findStale(folder.path, documents), all)
   assert.deepEqual(await writeStale(folder.path, documents), all)
   assert.deepEqual(await findStale(folder.path, documents), [])
@@ -99,9 +100,10 @@ test('the example as it is shipped sets nothing', () => {
   const tree = parse(exampleFile())
   assert.deepEqual(JSON.parse(JSON.stringify(tree)), {
     ...Object.fromEntries(
-      ['device', 'dps', 'issuer', 'hub', 'clock', 'methods', 'log', 'tls', 'paths'].map((name) => [name, {}]),
+      ['device', 'dps', 'hub', 'clock', 'methods', 'log', 'tls', 'paths'].map((name) => [name, {}]),
     ),
-    auth: { x509: {}, sas: {}, fallback: {} },
+    issuer: { est: {} },
+    auth: { x509: {}, sas: {}, renewal: {}, fallback: {} },
     telemetry: { outbox: {}, drain: {}, socket: {} },
   })
 })

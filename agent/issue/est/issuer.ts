@@ -1,0 +1,145 @@
+import { X509Certificate } from 'node:crypto'
+import { asFailure, Failure } from '../../failure.ts'
+import { backoffMs } from '../../system/backoff.ts'
+import type { Clock } from '../../system/clock.ts'
+import type { IssueRequest } from '../../pki/exchange.ts'
+import type { Issuer } from '../port.ts'
+import { exchangeEst } from './client.ts'
+import type { EstAnswer, EstIdentity, EstServer } from './client.ts'
+import { certificatesOf } from './pkcs7.ts'
+
+export interface EstIssuerOptions {
+  readonly server: () => Promise<EstServer>
+  /** The certificate in use, if there is one that has not expired. */
+  readonly present: () => Promise<Extract<EstIdentity, { by: 'certificate' }> | undefined>
+  /** What a device without a certificate shows. */
+  readonly bootstrap: () => Promise<EstIdentity | undefined>
+  readonly clock: Clock
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  /** Told of each attempt that gave nothing, while trying goes on. */
+  readonly warn: (failure: Failure) => void
+}
+
+const PAUSE = { baseMs: 5_000, capMs: 900_000 }
+
+/** How long a chain whose dates do not fit is left alone. */
+const POSTPONED_MS = 60_000
+
+/** Bounds of what a server may make us wait. */
+const RETRY_AFTER = { leastMs: 1_000, mostMs: 86_400_000 }
+
+/** What one attempt gave: a chain, or how long the server wants to be left alone. */
+type Outcome = { readonly chain: string } | { readonly laterMs: number }
+
+/**
+ * The issuer that is an EST server (RFC 7030): `simplereenroll` with the certificate in use, else `simpleenroll` with
+ * what the device was given to begin with; that too where the first is refused. A server that decides later (202) is
+ * asked again when it says. Trying never ends: whoever asked decides.
+ */
+export function createEstIssuer(options: EstIssuerOptions): Issuer {
+  const { clock, random, warn } = options
+  let failed = 0
+  let notBeforeMs = 0
+  let given = ''
+  let postponed: string | undefined
+
+  const pause = (ms: number) => (notBeforeMs = clock.monotonicMs() + ms)
+
+  return {
+    name: 'est',
+    async issue(request, signal) {
+      for (;;) {
+        await clock.wait(Math.max(0, notBeforeMs - clock.monotonicMs()), signal)
+        const before = postponed
+        postponed = undefined
+        if (before !== undefined) return (given = before)
+        pause(backoffMs(failed, PAUSE, random))
+        failed += 1
+        const outcome = await attempt(request, options, signal).catch((error: unknown) => {
+          signal.throwIfAborted()
+          return asFailure(error)
+        })
+        if (outcome instanceof Failure) warn(outcome)
+        else if ('chain' in outcome) return (given = outcome.chain)
+        else {
+          pause(outcome.laterMs)
+          failed = 0
+        }
+      }
+    },
+    async received(_, { outcome }) {
+      if (outcome === 'postponed') {
+        postponed = given
+        pause(POSTPONED_MS)
+      }
+      if (outcome !== 'accepted') return
+      failed = 0
+      notBeforeMs = 0
+    },
+  }
+}
+
+async function attempt(request: IssueRequest, options: EstIssuerOptions, signal: AbortSignal): Promise<Outcome> {
+  const { clock } = options
+  const server = await options.server()
+  const csrBase64 = request.csrPem.replaceAll(/-----[^-]+-----|\s/g, '')
+  const present = await options.present()
+  if (present !== undefined) {
+    const answer = await exchangeEst(server, 'simplereenroll', { csrBase64, identity: present }, clock, signal)
+    if (!isRefusal(answer)) return outcomeOf(answer, 'simplereenroll', server, options, signal)
+    const bootstrap = await options.bootstrap()
+    if (bootstrap === undefined) throw refusal(answer, 'simplereenroll', server)
+  }
+  const identity = await options.bootstrap()
+  const answer = await exchangeEst(server, 'simpleenroll', { csrBase64, identity }, clock, signal)
+  return outcomeOf(answer, 'simpleenroll', server, options, signal)
+}
+
+async function outcomeOf(
+  answer: EstAnswer,
+  operation: string,
+  server: EstServer,
+  { clock }: EstIssuerOptions,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { status, body, retryAfter } = answer
+  if (status === 202) return { laterMs: retryAfterMs(retryAfter, clock.now()) }
+  if (status !== 200) throw refusal(answer, operation, server)
+  const own = await certificatesOf(body)
+  const authorities = await exchangeEst(server, 'cacerts', {}, clock, signal)
+  const others = authorities.status === 200 ? await certificatesOf(authorities.body) : []
+  return { chain: [...own, ...others.filter((pem) => !own.includes(pem) && !isRoot(pem))].join('') }
+}
+
+function isRefusal({ status }: EstAnswer): boolean {
+  return status >= 400 && status < 500
+}
+
+/** A server's word, short and in one line: it is the server's text, not ours. */
+function refusal({ status, body }: EstAnswer, operation: string, { url }: EstServer): Failure {
+  const words = body
+    .replaceAll(/[^\x20-\x7e]+/g, ' ')
+    .trim()
+    .slice(0, 200)
+  const code = status >= 500 || status < 400 ? 'ISSUER_UNREACHABLE' : 'ISSUER_REFUSED'
+  return new Failure(code, `${url} answered ${operation} with ${status}${words === '' ? '' : `: ${words}`}`)
+}
+
+/** Seconds, or a date. Source: RFC 9110, 10.2.3. */
+function retryAfterMs(text: string | undefined, nowMs: number): number {
+  const ms = /^\d{1,9}$/.test(text ?? '') ? Number(text) * 1000 : Date.parse(text ?? '') - nowMs
+  const wanted = Number.isNaN(ms) ? PAUSE.capMs : ms
+  return Math.min(RETRY_AFTER.mostMs, Math.max(RETRY_AFTER.leastMs, wanted))
+}
+
+/** A root is no part of what a device shows. One that cannot be read is left in, and refused by name later. */
+function isRoot(pem: string): boolean {
+  try {
+    const certificate = new X509Certificate(pem)
+    return certificate.subject === certificate.issuer
+  } catch (error) {
+    if (error instanceof Error) return false
+    throw error
+  }
+}

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import test, { after, before } from 'node:test'
+import * as fc from 'fast-check'
+import { Failure } from '../../../agent/failure.ts'
+import type { EstIdentity } from '../../../agent/issue/est/client.ts'
+import { createEstIssuer } from '../../../agent/issue/est/issuer.ts'
+import { certificatesOf } from '../../../agent/issue/est/pkcs7.ts'
+import { createFakeClock } from '../../kit/clock.ts'
+import { pkcs7Of, requestOfBody, startEstServer } from '../../kit/est-server.ts'
+import type { EstCall, EstReply } from '../../kit/est-server.ts'
+import { makeKey, makeRequest, makeRoot, makeTemporaryFolder } from '../../kit/openssl.ts'
+import type { Authority } from '../../kit/openssl.ts'
+
+let folder: Awaited<ReturnType<typeof makeTemporaryFolder>>
+let root: Authority
+let intermediate: Authority
+let request: { readonly registrationId: string; readonly csrPem: string }
+let chain: string
+
+before(async () => {
+  folder = await makeTemporaryFolder()
+  root = await makeRoot(folder.path, 'EST Root')
+  intermediate = await root.makeIntermediate('EST Intermediate')
+  const csrPem = await makeRequest(await makeKey(`${folder.path}/device.key`), '/CN=edge-0042')
+  request = { registrationId: 'edge-0042', csrPem }
+  chain = await intermediate.sign(csrPem)
+})
+after(() => folder[Symbol.asyncDispose]())
+
+test('the certificates of a PKCS#7 come out as they went in, with line breaks, without them, and with armour', async () => {
+  const body = await pkcs7Of(folder.path, chain + intermediate.certificatePem)
+  const expected = [chain, intermediate.certificatePem].map((pem) => new X509Certificate(pem).fingerprint256)
+  const armoured = `-----BEGIN PKCS7-----\n${body}-----END PKCS7-----\n`
+  for (const form of [body, body.replaceAll('\n', ''), body.replaceAll('\n', '\r\n'), armoured]) {
+    const pems = await certificatesOf(form)
+    assert.deepEqual(
+      pems.map((pem) => new X509Certificate(pem).fingerprint256),
+      expected,
+    )
+  }
+})
+
+test('whatever else a server sends is refused by name, and nothing is worse than that', async () => {
+  const good = Buffer.from(await pkcs7Of(folder.path, chain), 'base64')
+  const nested = Buffer.concat(Array.from({ length: 4000 }, () => Buffer.from('30820fff', 'hex')))
+  const known = [
+    '',
+    '!',
+    'AAAA',
+    good.subarray(0, 200).toString('base64'),
+    nested.toString('base64'),
+    Buffer.from(chain).toString('base64'),
+  ]
+  for (const body of known)
+    await assert.rejects(
+      certificatesOf(body),
+      (error) => error instanceof Failure && error.code === 'ISSUER_ANSWER_INVALID',
+    )
+  await fc.assert(
+    fc.asyncProperty(fc.nat(good.length - 1), fc.nat(255), async (at, byte) => {
+      const bent = Buffer.from(good)
+      bent[at] = byte
+      await certificatesOf(bent.toString('base64')).catch((error: unknown) =>
+        assert.ok(error instanceof Failure, String(error)),
+      )
+    }),
+    { numRuns: 300 },
+  )
+})
+
+/** An issuer beside a server that answers in this order, and then as the last. */
+async function setUp(
+  answers: readonly ((call: EstCall) => Promise<EstReply | undefined>)[],
+  identities: { readonly present?: EstIdentity; readonly bootstrap?: EstIdentity } = {},
+) {
+  let count = 0
+  const server = await startEstServer(folder.path, root, async (call) => {
+    if (call.operation.endsWith('cacerts'))
+      return { status: 200, body: await pkcs7Of(folder.path, intermediate.certificatePem + root.certificatePem) }
+    const answer = answers[Math.min(count, answers.length - 1)]
+    count += 1
+    return answer?.(call)
+  })
+  const clock = createFakeClock()
+  const warnings: Failure[] = []
+  const issuer = createEstIssuer({
+    server: () => Promise.resolve({ url: server.url, label: 'devices', caPem: root.certificatePem }),
+    present: () => Promise.resolve(identities.present?.by === 'certificate' ? identities.present : undefined),
+    bootstrap: () => Promise.resolve(identities.bootstrap),
+    ...{ clock, random: () => 1, warn: (failure: Failure) => void warnings.push(failure) },
+  })
+  /** Waits until the issuer waits, with nothing on its way. */
+  const resting = async (calls: number) => {
+    while (server.calls.length < calls || (clock.pending()[0] ?? 0) === 30_000)
+      await new Promise((resolve) => setImmediate(resolve))
+    await clock.waiting()
+  }
+  const enrolments = () => server.calls.filter(({ operation }) => !operation.endsWith('cacerts'))
+  return {
+    issuer,
+    clock,
+    warnings,
+    server,
+    resting,
+    enrolments,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+const signs = async ({ body }: EstCall): Promise<EstReply> => ({
+  status: 200,
+  body: await pkcs7Of(folder.path, await intermediate.sign(requestOfBody(body))),
+})
+const says =
+  (status: number, more: Partial<EstReply> = {}) =>
+  () =>
+    Promise.resolve({ status, ...more })
+const within = () => AbortSignal.timeout(20_000)
+const password: EstIdentity = { by: 'password', user: 'press-07', password: 'open:sesame' }
+
+async function maker(): Promise<EstIdentity> {
+  const key = await makeKey(`${folder.path}/maker.key`)
+  return {
+    by: 'certificate',
+    chainPem: await root.sign(await makeRequest(key, '/CN=from-the-maker')),
+    keyPem: await readFile(key, 'utf8'),
+  }
+}
+
+test('a device without a certificate shows its password, and gets leaf and intermediate, without the root', async () => {
+  await using bench = await setUp([signs], { bootstrap: password })
+  const pem = await bench.issuer.issue(request, within())
+  const subjects = pem.split(/(?<=-----END CERTIFICATE-----\n)/).map((each) => new X509Certificate(each).subject)
+  assert.deepEqual(subjects, ['CN=edge-0042', 'CN=EST Intermediate'])
+  const [call] = bench.enrolments()
+  assert.equal(call?.operation, 'devices/simpleenroll')
+  // Source: RFC 7617, section 2: the first colon ends the name.
+  assert.equal(call?.authorization, `Basic ${Buffer.from('press-07:open:sesame').toString('base64')}`)
+})
+
+test('a device with a certificate shows that, and no password', async () => {
+  await using bench = await setUp([signs], { present: await maker(), bootstrap: password })
+  await bench.issuer.issue(request, within())
+  const [call] = bench.enrolments()
+  assert.deepEqual(
+    [call?.operation, call?.shown, call?.authorization],
+    ['devices/simplereenroll', 'from-the-maker', undefined],
+  )
+})
+
+test('where the server refuses the certificate in use, the device enrols as it did at first', async () => {
+  await using bench = await setUp([says(403), signs], { present: await maker(), bootstrap: password })
+  await bench.issuer.issue(request, within())
+  assert.deepEqual(
+    bench.enrolments().map(({ operation }) => operation),
+    ['devices/simplereenroll', 'devices/simpleenroll'],
+  )
+  assert.deepEqual(bench.warnings, [])
+})
+
+test('a server that decides later is asked again when it says, and not before', async () => {
+  await using bench = await setUp([says(202, { headers: { 'retry-after': '600' } }), signs], { bootstrap: password })
+  const issued = bench.issuer.issue(request, within())
+  await bench.resting(1)
+  assert.deepEqual(bench.clock.pending(), [600_000])
+  await bench.clock.advance(600_000)
+  assert.match(await issued, /BEGIN CERTIFICATE/)
+  assert.deepEqual(bench.warnings, [])
+})
+
+for (const [what, answer, code] of [
+  ['refuses', says(401, { body: 'no\nsuch   device' }), 'ISSUER_REFUSED'],
+  ['is not well', says(503), 'ISSUER_UNREACHABLE'],
+  ['leads elsewhere', says(302, { headers: { location: 'https://localhost:1/' } }), 'ISSUER_UNREACHABLE'],
+  ['hangs up', () => Promise.resolve(undefined), 'ISSUER_UNREACHABLE'],
+  ['talks nonsense', says(200, { body: 'hello' }), 'ISSUER_ANSWER_INVALID'],
+  ['says too much', says(200, { body: 'A'.repeat(300_000) }), 'ISSUER_ANSWER_INVALID'],
+] as const) {
+  test(`a server that ${what} is told of by ${code}, and asked again after a pause that grows`, async () => {
+    await using bench = await setUp([answer, answer, signs], { bootstrap: password })
+    const issued = bench.issuer.issue(request, within())
+    const pauses: number[] = []
+    for (const attempt of [1, 2]) {
+      while (bench.warnings.length < attempt) await new Promise((resolve) => setImmediate(resolve))
+      await bench.clock.waiting()
+      pauses.push(bench.clock.pending()[0] ?? 0)
+      await bench.clock.advance(pauses.at(-1) ?? 0)
+    }
+    await issued
+    assert.deepEqual(pauses, [5_000, 10_000])
+    assert.deepEqual(
+      bench.warnings.map((warning) => warning.code),
+      [code, code],
+    )
+    assert.ok(bench.warnings.every(({ message }) => !/sesame|\n/.test(message)))
+  })
+}
+
+test('a server of another authority is not talked to: neither request nor password reach it', async () => {
+  const stranger = await makeRoot(folder.path, 'Somebody else')
+  await using server = await startEstServer(folder.path, stranger, signs)
+  const told = Promise.withResolvers<Failure>()
+  const stop = new AbortController()
+  const issuer = createEstIssuer({
+    server: () => Promise.resolve({ url: server.url, caPem: root.certificatePem }),
+    present: () => Promise.resolve(undefined),
+    bootstrap: () => Promise.resolve(password),
+    ...{ clock: createFakeClock(), random: () => 1, warn: told.resolve },
+  })
+  const issued = issuer.issue(request, stop.signal)
+  assert.equal((await told.promise).code, 'ISSUER_UNREACHABLE')
+  stop.abort()
+  await assert.rejects(issued)
+  assert.deepEqual(server.calls, [])
+})
