@@ -41,7 +41,14 @@ export const warningTable = {
   CERTIFICATE_EXPIRES_SOON: {
     severity: 'soon',
     meaning: 'A fifth of the life of the certificate is left, or 30 days if that is less.',
-    advice: 'Have the issuer ready: once this one has expired, iot-device-agent csr asks for a new one.',
+    advice:
+      'It was to be renewed before: iot-device-agent status says what stands in the way, and journalctl -u iot-device-agent what the issuer said.',
+  },
+  RENEWAL_AWAITED: {
+    severity: 'soon',
+    meaning: 'The device has asked for its next certificate an hour ago or more. The present one goes on meanwhile.',
+    advice:
+      'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem. Where a program or a server issues: journalctl -u iot-device-agent',
   },
   KEY_EXPOSED: {
     severity: 'wrong',

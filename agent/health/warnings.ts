@@ -61,6 +61,9 @@ const DAY_MS = 86_400_000
 /** A reconnection after a cut takes seconds; half-open TCP is noticed within 90 s. */
 const RECONNECTION_MS = 120_000
 
+/** A renewal that takes no longer is not told of. */
+const RENEWAL_NOTICE_MS = 3_600_000
+
 /** Long enough for an operator to sign a request by hand, short enough to be heard. */
 const SOONEST_NOTICE_MS = 30 * DAY_MS
 
@@ -87,9 +90,16 @@ function hubFindings({ nowMs, hub }: HealthFacts): readonly Finding[] {
 
 function certificateFindings(facts: HealthFacts): readonly Finding[] {
   const { awaitingCertificateSinceMs: since, certificate } = facts
-  const awaiting: readonly Finding[] =
-    since === undefined ? [] : [{ code: 'AWAITING_CERTIFICATE', text: `a CSR waits since ${isoTime(since)}` }]
+  const awaiting = since === undefined ? [] : awaitingFindings(since, facts)
   return certificate === undefined ? awaiting : [...awaiting, ...dateFindings(facts, certificate)]
+}
+
+/** While the present certificate is good, waiting for the next is no trouble, and an issuer that answers soon is no news. */
+function awaitingFindings(sinceMs: number, { nowMs, certificate }: HealthFacts): readonly Finding[] {
+  const text = `a CSR waits since ${isoTime(sinceMs)}`
+  const isGood = certificate !== undefined && certificate.notBeforeMs <= nowMs && nowMs <= certificate.notAfterMs
+  if (!isGood) return [{ code: 'AWAITING_CERTIFICATE', text }]
+  return nowMs - sinceMs < RENEWAL_NOTICE_MS ? [] : [{ code: 'RENEWAL_AWAITED', text }]
 }
 
 function dateFindings(

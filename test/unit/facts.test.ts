@@ -137,7 +137,16 @@ test('while the next certificate is awaited the one in use stays in the report',
     auth: { state: string; certificate: { serial: string } }
   }
   assert.deepEqual([auth.state, auth.certificate.serial], ['awaitingCertificate', '0A'])
-  assert.ok(judgeHealth(facts, surroundings(), NOW_MS).raised.some(({ code }) => code === 'AWAITING_CERTIFICATE'))
+  const raised = (awaitingSinceMs: number) =>
+    judgeHealth({ ...facts, warnings: [], awaitingSinceMs }, surroundings(), NOW_MS).raised.map(({ code }) => code)
+  const ofWaiting = (codes: readonly string[]) => codes.filter((code) => code.includes('AWAIT'))
+  assert.deepEqual(ofWaiting(raised(NOW_MS - 5_000)), [], 'an issuer that answers soon is no news')
+  assert.deepEqual(ofWaiting(raised(NOW_MS - 3_600_000)), ['RENEWAL_AWAITED'])
+  const without = judgeHealth({ ...facts, credential: undefined, warnings: [] }, surroundings(), NOW_MS).raised
+  assert.ok(
+    without.some(({ code }) => code === 'AWAITING_CERTIFICATE'),
+    'without a good one it is trouble at once',
+  )
 })
 
 const oneDropped: OutboxLevel = {
