@@ -39,14 +39,16 @@ type Certificate = NonNullable<ReportedAuth['certificate']> & {
 }
 const certificateOf = ({ certificate }: ReportedAuth) => certificate as Certificate
 
-/** A certificate of an hour from the time of the cloud on. */
-const ofAnHour = (csr: string) =>
-  bed.cloud.authority.signDevice(csr, { notBefore: new Date(bed.now()), notAfter: new Date(bed.now() + HOUR) })
+/** Signs a certificate of so many hours from the time of the cloud on. */
+const ofHours = (hours: number) => (csr: string) =>
+  bed.cloud.authority.signDevice(csr, { notBefore: new Date(bed.now()), notAfter: new Date(bed.now() + hours * HOUR) })
 
-/** A device on a certificate of an hour. */
-async function shortLived(id: string): Promise<{ readonly unit: Unit; readonly first: Certificate }> {
+const ofAnHour = ofHours(1)
+
+/** A device on a certificate that does not last for long. */
+async function shortLived(id: string, sign = ofAnHour): Promise<{ readonly unit: Unit; readonly first: Certificate }> {
   const unit = await bootUnit(bed, id, { toml })
-  await toX509(unit, ofAnHour)
+  await toX509(unit, sign)
   return {
     unit,
     first: certificateOf(await reported(unit, ({ mode, state }) => mode === 'x509' && state === 'active')),
@@ -116,11 +118,11 @@ test('a renewed certificate that DPS refuses leaves the old one at work, and the
 })
 
 test('while DPS is away a renewal ends undecided, the old certificate goes on, and the new one is used at the next attempt', async () => {
-  const { unit, first } = await shortLived('renews-3')
+  const { unit, first } = await shortLived('renews-3', ofHours(4))
   await using _unit = unit
   await untilDue(unit, first)
   bed.cloud.faults.set('dpsAnswer', '503')
-  await install(unit, ofAnHour)
+  await install(unit, ofHours(4))
   await reported(unit, ({ state }) => state === 'registering')
   await pass(unit, 9 * MINUTE)
   await unit.agent().journal.heard(({ event }) => event === 'the candidate is not registered')
