@@ -129,6 +129,9 @@ test('a warning is raised once, keeps its time while it stands, and is cleared o
   assert.deepEqual(facts.warnings, [])
 })
 
+/** Of the codes of warnings, those about a certificate that is waited for. */
+const ofWaiting = (codes: readonly string[]) => codes.filter((code) => code.includes('AWAIT'))
+
 test('while the next certificate is awaited the one in use stays in the report', () => {
   const move = { to: 'x509', fresh: true, cause: 'twin', atMs: NOW_MS - 6_000 } as const
   const preparing = rotation({ phase: 'preparing', active, move })
@@ -139,7 +142,6 @@ test('while the next certificate is awaited the one in use stays in the report',
   assert.deepEqual([auth.state, auth.certificate.serial], ['awaitingCertificate', '0A'])
   const raised = (awaitingSinceMs: number) =>
     judgeHealth({ ...facts, warnings: [], awaitingSinceMs }, surroundings(), NOW_MS).raised.map(({ code }) => code)
-  const ofWaiting = (codes: readonly string[]) => codes.filter((code) => code.includes('AWAIT'))
   assert.deepEqual(ofWaiting(raised(NOW_MS - 5_000)), [], 'an issuer that answers soon is no news')
   assert.deepEqual(ofWaiting(raised(NOW_MS - 3_600_000)), ['RENEWAL_AWAITED'])
   const without = judgeHealth({ ...facts, credential: undefined, warnings: [] }, surroundings(), NOW_MS).raised
