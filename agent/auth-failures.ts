@@ -8,6 +8,11 @@ export const authFailures = {
     advice:
       'Lay down the key of this device (mode 0600, owned by the agent) and name it in auth.sas.keyFile, or stay on X.509.',
   },
+  AUTH_NO_CERTIFICATE: {
+    kind: 'transient',
+    meaning: 'This device has no certificate yet: DPS is to issue the first one.',
+    advice: 'Wait for the registration, and see why it does not come about: iot-device-agent status',
+  },
   AUTH_SAS_RETIRED: {
     kind: 'refused',
     meaning: 'SAS is wanted, but it was retired on this device for good.',

@@ -1,7 +1,8 @@
 import { obtainAtLast } from './certificate.ts'
+import { isManagedKind } from './config/paths.ts'
 import type { Attendance } from './connected.ts'
 import type { Audit } from './credential/audit.ts'
-import { FILES, isSameRef, nameOf } from './credential/credential-ref.ts'
+import { FILES, isSameRef, nameOf, pendingRef } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
 import { destroySecret, IN_MEMORY, OUT_OF_REACH } from './credential/destroy.ts'
 import { openJournal } from './credential/journal.ts'
@@ -12,8 +13,9 @@ import { secretPaths } from './credential/sas-secret.ts'
 import { openVault } from './credential/vault.ts'
 import { asFailure, Failure } from './failure.ts'
 import { keepConnected, reachForRehearsal } from './link.ts'
-import { loadCredential, loadPair, readSas, refOf, takeInventory } from './loaded.ts'
+import { loadCredential, loadPair, loadPresent, readSas, refOf, takeInventory } from './loaded.ts'
 import type { Credentials } from './loaded.ts'
+import { makeRequest, readOnboarding } from './managed.ts'
 import { livePolicyOf } from './policy.ts'
 import type { Clock } from './system/clock.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
@@ -66,11 +68,17 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     pointer: () => vault.pointer(),
     activate: (ref) => vault.activate(ref),
     async obtain(signal) {
+      if (isManagedKind(config.issuer.kind)) {
+        await makeRequest(vault, config)
+        return pendingRef
+      }
       return refOf(await obtainAtLast(vault, parts, signal))
     },
     async link(ref, start, events, signal) {
       const loaded = await loadCredential(ref, credentials)
-      await keepConnected({ loaded, start, ca, events: away.watched(watched(events, watch)) }, parts, signal)
+      const fallback = 'pending' in loaded ? await loadPresent(credentials) : undefined
+      const linkEvents = away.watched(watched(events, watch))
+      await keepConnected({ loaded, fallback, vault, start, ca, events: linkEvents }, parts, signal)
     },
     async rehearse(ref) {
       const loaded = await loadCredential(ref, credentials).catch(asFailure)
@@ -106,6 +114,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
 async function requireWhatIsConfigured({ config }: Credentials): Promise<void> {
   await loadPair(config)
   if (config.auth.born === 'sas') await readSas(config)
+  if (isManagedKind(config.issuer.kind)) await readOnboarding(config)
 }
 
 /** What a wrong clock would explain makes it suspect, and what proves itself makes the present time a good one. */

@@ -2,6 +2,17 @@ import type { FailureEntry } from './failure-table.ts'
 
 /** Every way to fail of whoever turns a certificate request into a certificate. Each is tried again. */
 export const issueFailures = {
+  DPS_NO_CERTIFICATE: {
+    kind: 'refused',
+    meaning: 'DPS assigned the device, but issued no certificate for its request.',
+    advice:
+      'Give the enrollment a credential policy, as az iot dps enrollment-group update --credential-policy NAME, in a namespace with certificate management; or set issuer.kind to another issuer.',
+  },
+  DPS_CSR_NEEDED: {
+    kind: 'refused',
+    meaning: 'Only DPS knows where the device belongs now, and it tells so only together with a new certificate.',
+    advice: 'Nothing to do: the agent asks for another certificate as soon as its policy allows a move.',
+  },
   ISSUER_PROGRAM_FAILED: {
     kind: 'transient',
     meaning: 'The program that turns the certificate request into a certificate did not give one.',

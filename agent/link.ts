@@ -1,15 +1,19 @@
 import { attend, createDesiredInbox } from './connected.ts'
 import type { Attendance, DesiredInbox } from './connected.ts'
+import { isManagedKind } from './config/paths.ts'
 import type { LinkEvents, LinkStart } from './credential/rotation-ports.ts'
 import { inspectKey } from './credential/private-file.ts'
+import type { Vault } from './credential/vault.ts'
+import { isManaged } from './credential/x509-credential.ts'
 import type { Connection } from './facts.ts'
 import { Failure } from './failure.ts'
 import { openSession } from './hub/session.ts'
 import type { Session, SessionOptions } from './hub/session.ts'
 import { supervise } from './hub/supervise.ts'
 import type { Assigned, LinkState } from './hub/supervise.ts'
-import { presentedRef, wireCredentialOf } from './loaded.ts'
+import { presentedRef, refOf, wireCredentialOf } from './loaded.ts'
 import type { Loaded } from './loaded.ts'
+import { readOnboarding, registerManaged } from './managed.ts'
 import { MODEL_ID } from './twin/model.ts'
 import { readAssignment, saveAssignment } from './provision/assignment.ts'
 import { register } from './provision/dps.ts'
@@ -34,6 +38,9 @@ interface Linked extends AsyncDisposable {
 
 export interface LinkOptions {
   readonly loaded: Loaded
+  /** The certificate that the device shows while one that is pending cannot be had; undefined for none. */
+  readonly fallback?: Loaded | undefined
+  readonly vault: Vault
   readonly start: LinkStart
   /** PEM of the only roots to trust for servers; those of the runtime when undefined. */
   readonly ca: string | undefined
@@ -46,15 +53,18 @@ export interface LinkOptions {
  * @throws Failure KEY_UNREADABLE when the key cannot even be looked at
  */
 export async function keepConnected(
-  { loaded, start, ca, events }: LinkOptions,
+  { loaded: wanted, fallback, start, ca, events, vault }: LinkOptions,
   parts: Attendance,
   signal: AbortSignal,
 ): Promise<void> {
   const { config, clock, facts, random, log } = parts
-  const assignmentFile = loaded.ref.lane === 'sas' ? config.paths.sasAssignmentFile : config.paths.assignmentFile
+  const assignmentFile = wanted.ref.lane === 'sas' ? config.paths.sasAssignmentFile : config.paths.assignmentFile
   const { registrationId } = config.device
   const owner = { dpsHost: config.dps.host, idScope: config.dps.idScope, registrationId }
-  const credential = wireCredentialOf(loaded)
+  // What DPS issues with a registration takes the place of what was wanted.
+  let loaded = wanted
+  let issued: Loaded | undefined
+  let mayRestAssigned = start !== 'cached'
   const trust = ca === undefined ? {} : { ca }
   // A candidate at DPS is not what the device is connected with: until it is assigned, the old session is shown.
   let isShown = start !== 'registerOnly'
@@ -62,6 +72,7 @@ export async function keepConnected(
   const name = `link ${links}`
   const promise = (inMs: number) => facts.promises.set(name, clock.monotonicMs() + inMs)
   if (isShown) await use(loaded, parts)
+  const readCached = () => readAssignment(assignmentFile, owner, clock.now())
 
   await supervise<Assigned, Linked>(
     {
@@ -76,7 +87,7 @@ export async function keepConnected(
       },
       async loadAssignment() {
         if ('sas' in loaded && loaded.sas.kind === 'direct') return assignedBy(loaded.sas)
-        const cached = await readAssignment(assignmentFile, owner, clock.now())
+        const cached = await readCached()
         if (cached.found === 'torn') {
           const { reason, movedTo = 'still in place' } = cached
           log.failure(new Failure('STATE_TORN', `${assignmentFile}: ${reason}; it is now ${movedTo}`))
@@ -93,29 +104,43 @@ export async function keepConnected(
       },
       async register(until) {
         if ('sas' in loaded && loaded.sas.kind === 'direct') return assignedBy(loaded.sas)
-        const request = { ...owner, ...trust, host: owner.dpsHost, credential, deadlineMs: REGISTRATION_MS, clock }
-        return register(request, until)
+        const request = { ...owner, ...trust, host: owner.dpsHost, deadlineMs: REGISTRATION_MS, clock }
+        if ('pending' in loaded) {
+          const managed = await registerManaged({ vault, config, clock, request }, until)
+          issued = { ref: refOf(managed.credential), x509: managed.credential }
+          loaded = issued
+          return managed.assignment
+        }
+        if (!isManagedHere(loaded, config)) return register({ ...request, credential: wireCredentialOf(loaded) }, until)
+        const cached = mayRestAssigned ? await readCached() : undefined
+        mayRestAssigned = false
+        if (cached?.found === 'ours') return cached.record
+        return refuseManaged(await reachDps({ ...request, credential: await readOnboarding(config) }, until))
       },
       async onRegistered() {
-        await events.registered(!('sas' in loaded && loaded.sas.kind === 'direct'))
-        if (isShown || signal.aborted) return
+        const byDps = issued !== undefined || !(isAssignedAlready(loaded) || isManagedHere(loaded, config))
+        const by = issued?.ref
+        issued = undefined
+        await events.registered(byDps, by)
+        if ((isShown && by === undefined) || signal.aborted) return
         isShown = true
         await use(loaded, parts)
       },
       async open({ assignedHub, deviceId }, until) {
         const inbox = createDesiredInbox()
+        const shown = 'pending' in loaded ? (fallback ?? loaded) : loaded
         const { keepAliveSeconds } = config.hub
         const productInfo = `iot-device-agent/${version}`
         const onDesired: SessionOptions['onDesired'] = (desired) => inbox.put(desired)
         const session = await openSession(
           {
-            ...{ host: assignedHub, deviceId, credential, ...trust, keepAliveSeconds },
+            ...{ host: assignedHub, deviceId, credential: wireCredentialOf(shown), ...trust, keepAliveSeconds },
             ...{ clock, random, productInfo, modelId: MODEL_ID, onDesired },
             onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
           },
           until,
         )
-        events.connected(presentedRef(loaded, session.presented))
+        events.connected(presentedRef(shown, session.presented))
         const close = () => session[Symbol.asyncDispose]()
         return { session, inbox, ended: session.ended, [Symbol.asyncDispose]: close }
       },
@@ -139,20 +164,35 @@ export async function keepConnected(
   ).finally(() => facts.promises.delete(name))
 }
 
+/** A certificate of certificate management is none for DPS: nothing but another one can be asked for. */
+function isManagedHere(loaded: Loaded, { issuer }: Attendance['config']): boolean {
+  return 'x509' in loaded && isManaged(loaded.x509) && isManagedKind(issuer.kind)
+}
+
+function isAssignedAlready(loaded: Loaded): boolean {
+  return 'sas' in loaded && loaded.sas.kind === 'direct'
+}
+
+/** @throws what stands between the device and DPS, or DPS_CSR_NEEDED */
+function refuseManaged(obstacle: Failure | undefined): never {
+  throw obstacle ?? new Failure('DPS_CSR_NEEDED', 'the certificate in use cannot be registered again')
+}
+
 /** Less than a command waits for its answer. */
 const REHEARSAL_MS = 15_000
 
 /** What a registration with this credential would meet on its way to DPS; a direct connection has no DPS on its way. */
-export function reachForRehearsal(
+export async function reachForRehearsal(
   loaded: Loaded,
   ca: string | undefined,
   { config, clock }: Attendance,
 ): Promise<Failure | undefined> {
-  if ('sas' in loaded && loaded.sas.kind === 'direct') return Promise.resolve(undefined)
+  if (isAssignedAlready(loaded)) return undefined
   const { host, idScope } = config.dps
-  const credential = wireCredentialOf(loaded)
+  const isOnboarding = 'pending' in loaded || isManagedHere(loaded, config)
+  const credential = isOnboarding ? await readOnboarding(config) : wireCredentialOf(loaded)
   const request = { host, idScope, registrationId: config.device.registrationId, credential, clock }
-  return reachDps(
+  return await reachDps(
     { ...request, ...(ca !== undefined && { ca }), deadlineMs: REHEARSAL_MS },
     new AbortController().signal,
   )
@@ -170,6 +210,7 @@ async function use(loaded: Loaded, { facts, log }: Attendance): Promise<void> {
     log.info('using SAS', { path: loaded.sas.path, kind: loaded.sas.kind })
     return
   }
+  if ('pending' in loaded) return log.info('DPS is asked for a certificate')
   facts.key = await inspectKey(loaded.x509)
   facts.credential = loaded.x509
   const { keyFile, origin, facts: certificate } = loaded.x509

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import { providedPair } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
-import { FILES } from './credential/credential-ref.ts'
+import { FILES, isPending } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
 import { loadCredentialFiles } from './credential/files.ts'
 import type { HeldCertificate, Inventory } from './credential/policy.ts'
@@ -9,13 +9,15 @@ import { shareOf } from './credential/renewal.ts'
 import { readSasSecret } from './credential/sas-secret.ts'
 import type { SasSecret } from './credential/sas-secret.ts'
 import type { Vault } from './credential/vault.ts'
+import { isManaged } from './credential/x509-credential.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import { asFailure, Failure } from './failure.ts'
 import type { Presented, WireCredential } from './wire/credential.ts'
 
-/** A credential in memory, ready to be presented. */
+/** A credential in memory, ready to be presented; `x509` is missing where DPS is to issue the first certificate of all. */
 export type Loaded =
   | { readonly ref: Extract<CredentialRef, { lane: 'x509' }>; readonly x509: X509Credential }
+  | { readonly ref: Extract<CredentialRef, { lane: 'x509' }>; readonly pending: true }
   | { readonly ref: Extract<CredentialRef, { lane: 'sas' }>; readonly sas: SasSecret }
 
 /** Where the credentials of this device are kept. */
@@ -35,9 +37,17 @@ export async function loadCredential(ref: CredentialRef, { config, vault }: Cred
     if (sas === undefined) throw new Failure('AUTH_NO_SAS', 'no SAS secret is configured')
     return { ref, sas }
   }
+  if (isPending(ref)) return { ref, pending: true }
   const x509 = ref.generation === FILES ? await loadPair(config) : await vault.load(ref)
   if (x509 === undefined) throw new Failure('CHAIN_UNREADABLE', `there is no certificate ${ref.generation} any more`)
   return { ref, x509 }
+}
+
+/** The certificate that the pointer of the vault names; undefined for none that can be used. */
+export async function loadPresent({ vault }: Credentials): Promise<Loaded | undefined> {
+  const ref = await vault.pointer()
+  const x509 = ref?.lane === 'x509' ? await vault.load(ref) : undefined
+  return x509 && { ref: refOf(x509), x509 }
 }
 
 /** What the device could prove itself with at this moment, the pair that the owner has laid down first. */
@@ -61,8 +71,10 @@ export function presentedRef(loaded: Loaded, presented: Presented): CredentialRe
   return presented.thumbprintSha256 === expected ? loaded.ref : undefined
 }
 
+/** @throws Failure AUTH_NO_CERTIFICATE */
 export function wireCredentialOf(loaded: Loaded): WireCredential {
   if ('sas' in loaded) return { lane: 'sas', key: loaded.sas.key satisfies KeyObject }
+  if ('pending' in loaded) throw new Failure('AUTH_NO_CERTIFICATE', 'DPS has not issued a certificate yet')
   const { chainPem, keyPem } = loaded.x509
   return { lane: 'x509', chainPem, keyPem }
 }
@@ -78,6 +90,7 @@ function heldOf(credential: X509Credential): HeldCertificate {
     ...{ ref: refOf(credential), notBeforeMs: Date.parse(notBefore), notAfterMs: Date.parse(notAfter) },
     ...(acceptedAtMs !== undefined && { acceptedAtMs }),
     share: shareOf(thumbprintSha256),
+    isManaged: isManaged(credential),
   }
 }
 

@@ -1,10 +1,12 @@
+import { isManagedKind } from './config/paths.ts'
 import type { Config } from './config/paths.ts'
+import type { Lane } from './credential/credential-ref.ts'
 import type { AuthPolicy } from './credential/policy.ts'
 
 const DAY_MS = 86_400_000
 
 /** The policy that the configuration writes down. */
-export function policyOf({ auth }: Config): AuthPolicy {
+export function policyOf({ auth, issuer }: Config): AuthPolicy {
   const { fallback } = auth
   const { retireAfterDays } = fallback
   return {
@@ -13,6 +15,7 @@ export function policyOf({ auth }: Config): AuthPolicy {
     downgradeAllowed: auth.allowDowngrade,
     movesPerDay: auth.movesPerDay,
     soakMs: auth.soakSeconds * 1000,
+    onboarding: onboardingOf(issuer),
     renewal: {
       enabled: auth.renewal.enabled,
       fraction: auth.renewal.percent / 100,
@@ -29,6 +32,12 @@ export function policyOf({ auth }: Config): AuthPolicy {
       retireAfterMs: retireAfterDays === undefined ? undefined : retireAfterDays * DAY_MS,
     },
   }
+}
+
+/** The lane of the onboarding credential; undefined where DPS issues no certificates. */
+function onboardingOf({ kind, dps }: Config['issuer']): Lane | undefined {
+  if (!isManagedKind(kind)) return undefined
+  return dps.certificateFile === undefined ? 'sas' : 'x509'
 }
 
 /** As `policyOf` says at the moment in which a part of it is looked at: a reload may change `config`. */
@@ -48,6 +57,9 @@ export function livePolicyOf(config: Config): AuthPolicy {
     },
     get soakMs() {
       return policyOf(config).soakMs
+    },
+    get onboarding() {
+      return policyOf(config).onboarding
     },
     get renewal() {
       return policyOf(config).renewal

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { deriveCommand } from './command-source.ts'
 import type { CommandSource } from './command-source.ts'
 import { parseInstant } from './instant.ts'
+import type { KeyType } from '../pki/key.ts'
 import { allowedMethods } from './methods.ts'
 import type { MethodName } from './methods.ts'
 import { DEFAULT_RUNTIME_DIR } from './schema.ts'
@@ -34,7 +35,8 @@ export interface Paths {
 
 /** The whole configuration as the program sees it: what was written, defaults, and what follows from both. */
 export interface Config extends Omit<Settings, 'auth' | 'clock' | 'issuer' | 'methods' | 'paths' | 'telemetry'> {
-  readonly auth: Omit<Settings['auth'], 'fallback'> & {
+  readonly auth: Omit<Settings['auth'], 'fallback' | 'x509'> & {
+    readonly x509: Settings['auth']['x509'] & { readonly keyType: KeyType }
     /** Lane of a device that has no history yet. */
     readonly born: 'sas' | 'x509'
     /** `untilMs` is wall time; undefined when no end is written. */
@@ -56,7 +58,7 @@ export function deriveConfig(settings: Settings): Config {
   const folder = settings.issuer.folder ?? stateDir
   return {
     ...settings,
-    auth: deriveAuth(settings.auth),
+    auth: deriveAuth(settings),
     clock: { ...settings.clock, skewSource: skewSourceOf(settings) },
     methods: { allowed: allowedMethods(settings.methods.allowed) },
     telemetry: { ...settings.telemetry, command: settings.telemetry.command.map(deriveCommand) },
@@ -78,13 +80,19 @@ export function deriveConfig(settings: Settings): Config {
   }
 }
 
-function deriveAuth(auth: Settings['auth']): Config['auth'] {
+/** Whether certificates come by certificate management, whose documents ask for P-384. Source: azure-protocols, 3.5. */
+export function isManagedKind(kind: Settings['issuer']['kind']): boolean {
+  return kind === 'dps'
+}
+
+function deriveAuth({ auth, issuer }: Settings): Config['auth'] {
   const { keyFile, connectionStringFile } = auth.sas
   const hasSas = keyFile !== undefined || connectionStringFile !== undefined
   const { until } = auth.fallback
   return {
     ...auth,
     born: auth.mode ?? (hasSas ? 'sas' : 'x509'),
+    x509: { ...auth.x509, keyType: auth.x509.keyType ?? (isManagedKind(issuer.kind) ? 'ec-p384' : 'ec-p256') },
     fallback: { ...auth.fallback, untilMs: until === undefined ? undefined : parseInstant(until) },
   }
 }

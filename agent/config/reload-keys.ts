@@ -49,6 +49,8 @@ export const reloadKeys: Readonly<Record<string, TakenUpBy>> = {
   'issuer.est.passwordFile': 'restart',
   'issuer.est.certificateFile': 'restart',
   'issuer.est.keyFile': 'restart',
+  'issuer.dps.certificateFile': 'restart',
+  'issuer.dps.keyFile': 'restart',
   'telemetry.intervalSeconds': 'reload',
   'telemetry.device': 'reload',
   'telemetry.durability': 'reload',

@@ -27,6 +27,7 @@ const serverIsKnown: Rule = (values, found) =>
 const pairs: readonly (readonly [one: string, other: string])[] = [
   ['issuer.est.user', 'issuer.est.passwordFile'],
   ['issuer.est.certificateFile', 'issuer.est.keyFile'],
+  ['issuer.dps.certificateFile', 'issuer.dps.keyFile'],
 ]
 
 const pairsAreComplete: Rule = (_, found) =>
@@ -36,4 +37,27 @@ const pairsAreComplete: Rule = (_, found) =>
       problemAt(found, other, { problem: `It is missing beside ${one}.`, remedy: `Set it too, or remove ${one}.` }),
     )
 
-export const issuerRules: readonly Rule[] = [programIsNamed, serverIsKnown, pairsAreComplete]
+/** DPS issues by what the device shows, at each expiry anew: that must be there, and stay. */
+const onboardingStays: Rule = (values, found) => {
+  const kind = values.get('issuer.kind')
+  if (kind !== 'dps') return []
+  if (found.has('issuer.dps.certificateFile')) return []
+  if (!found.has('auth.sas.keyFile'))
+    return [
+      problemAt(found, 'issuer.kind', {
+        problem:
+          'DPS issues certificates to a device that shows something else first, and nothing is configured for it.',
+        remedy:
+          'Name the symmetric key of this device in auth.sas.keyFile, or a certificate in [issuer.dps] certificateFile and keyFile.',
+      }),
+    ]
+  if (!found.has('auth.fallback.retireAfterDays')) return []
+  return [
+    problemAt(found, 'auth.fallback.retireAfterDays', {
+      problem: 'It destroys the symmetric key by which DPS issues the certificates of this device.',
+      remedy: 'Remove it, or have another onboarding credential: [issuer.dps] certificateFile and keyFile.',
+    }),
+  ]
+}
+
+export const issuerRules: readonly Rule[] = [onboardingStays, programIsNamed, serverIsKnown, pairsAreComplete]

@@ -29,13 +29,14 @@ const x509 = table('The certificate that this device shows to DPS and to the hub
       aliases: ['key', 'privateKey', 'privateKeyFile'],
     }),
   ),
-  keyType: optional(
+  keyType: exactOptional(
     setting(oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'), {
       description:
         'The key that the agent makes. Making an RSA key takes far longer than making an EC key, most of all on a small processor.',
+      example: 'ec-p256',
+      otherwise: 'ec-p256; ec-p384 where DPS issues the certificates',
       aliases: ['keyAlgorithm', 'algorithm'],
     }),
-    'ec-p256',
   ),
 })
 

@@ -119,12 +119,35 @@ const est = table('An EST server (RFC 7030) that issues certificates, with issue
   ),
 })
 
+const dpsIssuer = table(
+  'Certificate management by DPS, a preview, with issuer.kind = "dps": what the device shows to DPS, now and for each ' +
+    'certificate that it is ever issued. Without a pair of files that is its symmetric key, auth.sas.keyFile.',
+  {
+    certificateFile: exactOptional(
+      setting(absolutePath(), {
+        description: 'PEM chain of the onboarding certificate, leaf first. Together with keyFile.',
+        example: '/etc/iot-certs/onboarding.pem',
+        otherwise: 'auth.sas.keyFile is shown',
+        aliases: ['certFile'],
+      }),
+    ),
+    keyFile: exactOptional(
+      setting(absolutePath(), {
+        description: 'PEM private key of certificateFile, readable by the agent only.',
+        example: '/etc/iot-certs/onboarding.key',
+        otherwise: 'auth.sas.keyFile is shown',
+      }),
+    ),
+  },
+)
+
 const issuer = table('Where the certificate comes from.', {
   kind: optional(
-    setting(oneOf('folder', 'command', 'est'), {
+    setting(oneOf('folder', 'command', 'est', 'dps'), {
       description:
         'Who turns the certificate request of this device into a certificate. "folder" writes requests/ID.csr and waits for issued/ID.pem, for ' +
-        'install-certificate, or for the direct method installCertificate. "command" runs a program as well, "est" asks an EST server as well.',
+        'install-certificate, or for the direct method installCertificate. "command" runs a program as well, "est" asks an EST server as well. ' +
+        '"dps" has DPS issue a certificate with each registration: a preview of Azure, for enrollments with a credential policy.',
       aliases: ['type'],
     }),
     'folder',
@@ -157,6 +180,7 @@ const issuer = table('Where the certificate comes from.', {
     60,
   ),
   est,
+  dps: dpsIssuer,
 })
 
 const hub = table('The connection to IoT Hub.', {

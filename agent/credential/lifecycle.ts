@@ -90,6 +90,8 @@ export type LifecycleEvent =
   | { readonly event: 'wanted'; readonly move: Move }
   | { readonly event: 'prepared'; readonly candidate: CredentialRef }
   | { readonly event: 'registered' }
+  /** DPS has issued a certificate with a registration: it stands in the place of the active credential or of the candidate. */
+  | { readonly event: 'issued'; readonly instead: 'active' | 'candidate'; readonly by: CredentialRef }
   | { readonly event: 'proved' }
   | { readonly event: 'committed' }
   | { readonly event: 'failed'; readonly verdict: Verdict }
@@ -117,16 +119,19 @@ export const table: { readonly [P in Phase]: Row<P> } = {
   },
   steady: {
     wanted: ({ active }, { move }) => ({ phase: 'preparing', active, move }),
+    issued: (_, { by }) => ({ phase: 'steady', active: by }),
     restarted: (s) => s,
   },
   preparing: {
     wanted: ({ active }, { move }) => ({ phase: 'preparing', active, move }),
+    issued: (s, { by }) => ({ ...s, active: by }),
     prepared: ({ active, move }, { candidate }) => ({ phase: 'registering', active, candidate, move }),
     failed: ({ active }) => ({ phase: 'steady', active }),
     withdrawn: ({ active }) => ({ phase: 'steady', active }),
     restarted: (s) => s,
   },
   registering: {
+    issued: (s, { by }) => ({ ...s, candidate: by }),
     registered: (s) => ({ ...s, phase: 'proving' }),
     failed: (s, { verdict }) => ({ ...s, phase: 'rollingBack', verdict }),
     restarted: (s) => ({ ...s, phase: 'rollingBack', verdict: interrupted('registering') }),
@@ -141,6 +146,7 @@ export const table: { readonly [P in Phase]: Row<P> } = {
     restarted: (s) => s,
   },
   rollingBack: {
+    issued: (s, { instead, by }) => ({ ...s, [instead]: by }),
     restored: ({ active }) => ({ phase: 'steady', active }),
     exhausted: ({ active }) => ({ phase: 'steady', active }),
     // In its turn the candidate worked after all, and what works is kept.

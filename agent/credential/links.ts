@@ -7,6 +7,7 @@ import type { LinkEvents, LinkStart, RotationPorts } from './rotation-ports.ts'
 /** A connection that is kept with one credential. */
 export interface RunningLink {
   readonly id: number
+  /** What it shows; a certificate that DPS issued on the way stands in the place of one that was pending. */
   readonly ref: CredentialRef
   /** Whether it has a session at this moment, told or not. */
   isConnected(): boolean
@@ -19,7 +20,7 @@ export interface RunningLink {
 
 /** What a link tells. `id` says which link, since what is under way when one is stopped still arrives. */
 export type LinkNews = { readonly id: number } & (
-  | { readonly news: 'registered'; readonly byDps: boolean; readonly goOn: () => void }
+  | { readonly news: 'registered'; readonly byDps: boolean; readonly issued?: CredentialRef; readonly goOn: () => void }
   | { readonly news: 'connected'; readonly presented: CredentialRef | undefined }
   | { readonly news: 'twinRead' }
   | { readonly news: 'acknowledged' }
@@ -40,11 +41,13 @@ export function startLink(
   let gate = Promise.withResolvers<void>()
   gate.resolve()
   let isConnected = false
+  let shown = ref
   const events: LinkEvents = {
     gate: (until) => orAborted(gate.promise, until),
-    async registered(byDps = true) {
+    async registered(byDps = true, issued) {
       const answered = Promise.withResolvers<void>()
-      tell({ id, news: 'registered', byDps, goOn: answered.resolve })
+      shown = issued ?? shown
+      tell({ id, news: 'registered', byDps, ...(issued && { issued }), goOn: answered.resolve })
       // Nobody may answer any more when the link is stopped at this moment.
       await orAborted(answered.promise, stop)
     },
@@ -65,7 +68,9 @@ export function startLink(
   })
   return {
     id,
-    ref,
+    get ref() {
+      return shown
+    },
     isConnected: () => isConnected,
     hold() {
       gate = Promise.withResolvers()

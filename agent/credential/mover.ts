@@ -1,7 +1,7 @@
 import { asFailure, Failure } from '../failure.ts'
 import { chooseCandidate } from './candidate.ts'
 import { createConnections } from './connections.ts'
-import { FILES, isSameRef, nameOf } from './credential-ref.ts'
+import { FILES, isPending, isSameRef } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import type { Waiting } from './due.ts'
 import { judgeMove } from './judge-wish.ts'
@@ -18,9 +18,11 @@ import type { Inventory, PolicyFacts } from './policy.ts'
 import { isProven, isRestored } from './proof.ts'
 import type { RecordKeeper } from './record-keeper.ts'
 import { recover } from './recover.ts'
-import { isTerminalRefusal, withoutRefusals, withRefusal } from './refusals.ts'
+import { isTerminalRefusal, withRefusal } from './refusals.ts'
 import type { LinkStart, RotationPorts } from './rotation-ports.ts'
+import { provenNow, wrongCredential } from './proven.ts'
 import { latenessOf, setbackOf } from './setback.ts'
+import { hasThirdWay, wayBack } from './way-back.ts'
 import { firstTurn, isTurnOver, otherTurn } from './turn.ts'
 import type { Turn } from './turn.ts'
 
@@ -91,6 +93,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
   let breaks = 0
   let rounds = 0
   let turnAtMs: number | undefined
+  let needsRegistration = false
 
   const remember = (memory: Memory) => keeper.remember(memory)
   const here = () => keeper.now().lifecycle
@@ -102,6 +105,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     inventory,
     memory: memory(),
     policy,
+    needsRegistration,
   })
   const look = async () => {
     const found = await ports.inventory().catch(asFailure)
@@ -158,11 +162,11 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
         turn = firstTurn(clock.monotonicMs(), before.phase !== 'registering' || after.verdict.result !== 'refused')
         if (before.phase !== 'registering' || !links.isHeldLive()) {
           await links.stopAll()
-          return links.start(after.active, 'registerFirst')
+          return links.start(wayBack(after, facts()), 'registerFirst')
         }
         // The old session may be the last that the old credential ever gets: it lives on until DPS has taken that one again.
         await links.stopCurrent()
-        return links.start(after.active, 'registerOnly')
+        return links.start(wayBack(after, facts()), 'registerOnly')
     }
   }
 
@@ -236,7 +240,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     if (!links.note(news) || ref === undefined) return news.news === 'registered' ? news.goOn() : undefined
     switch (news.news) {
       case 'registered':
-        await registered(ref, news.byDps)
+        await registered(ref, news)
         return news.goOn()
       case 'connected':
         return
@@ -270,27 +274,43 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     await enter(lifecycle, mended.lifecycle)
   }
 
-  const registered = async (ref: CredentialRef, byDps: boolean) => {
+  const registered = async (ref: CredentialRef, { byDps, issued }: Extract<LinkNews, { news: 'registered' }>) => {
+    if (issued !== undefined) await taken(issued)
     const lifecycle = here()
-    const registeredNow = byDps ? { ...memory(), lastRegistration: { of: ref, atMs: clock.now() } } : memory()
+    const of = issued ?? ref
+    const registeredNow = byDps ? { ...memory(), lastRegistration: { of, atMs: clock.now() } } : memory()
     // One connection for one device ID: the old session ends before the new one begins.
     if (lifecycle.phase === 'rollingBack') await links.stopHeld()
     if (lifecycle.phase === 'registering') return advance({ event: 'registered' }, registeredNow)
     await remember(registeredNow)
-    if (turn !== undefined && 'candidate' in lifecycle && isSameRef(ref, lifecycle.candidate))
+    if (turn !== undefined && 'candidate' in lifecycle && isSameRef(of, lifecycle.candidate))
       turn = { ...turn, mayBeCached: true }
+  }
+
+  /** A certificate came with the registration: it is the one that the link goes on with. */
+  const taken = async (by: CredentialRef) => {
+    const { phase } = here()
+    const isCandidate = phase === 'registering' || (phase === 'rollingBack' && turn?.of === 'candidate')
+    const event = { event: 'issued', instead: isCandidate ? 'candidate' : 'active', by } as const
+    await keeper.keep(next(here(), event), memory(), event)
+    if (!isCandidate) await ports.activate(by).catch((error: unknown) => ports.onTrouble(asFailure(error)))
+    await look()
   }
 
   /** A session has shown more of its credential. */
   const shown = async (ref: CredentialRef) => {
     const lifecycle = here()
     const proof = links.proof()
+    // While a registration fails that would bring a certificate, the link shows the one that the device has.
+    if (isPending(ref) && lifecycle.phase === 'rollingBack' && isRestored(proof, lifecycle.active))
+      return restore(lifecycle)
     if (!isRestored(proof, ref)) {
       if (proof.twinRead) ports.onTrouble(wrongCredential(ref, proof.presented))
       return
     }
     step.refusals = 0
     breaks = 0
+    needsRegistration = false
     switch (lifecycle.phase) {
       case 'newborn':
       case 'committing':
@@ -347,6 +367,10 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
         return links.isHeldLive() ? liveOn() : takeTurns(isRefused)
       case 'steady':
       case 'preparing':
+        if (failure.code === 'DPS_CSR_NEEDED') {
+          needsRegistration = true
+          return atRest()
+        }
         if (!isTerminalRefusal(failure, ref, facts())) return
         await remember(withRefusal(memory(), ref, failure, clock.now()))
         return atRest()
@@ -379,7 +403,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     if (lifecycle.phase !== 'rollingBack' || turn === undefined || turnAtMs === undefined) return
     if (clock.monotonicMs() < turnAtMs) return
     turnAtMs = undefined
-    links.start(turn.of === 'active' ? lifecycle.active : lifecycle.candidate, 'registerFirst')
+    links.start(turn.of === 'active' ? wayBack(lifecycle, facts()) : lifecycle.candidate, 'registerFirst')
   }
 
   /** Both had their turn, and the cloud itself refused the old credential. */
@@ -444,37 +468,6 @@ function startOf({ phase }: Lifecycle): LinkStart {
   return phase === 'rollingBack' ? 'registerFirst' : 'cached'
 }
 
-/**
- * The present credential works: refusals that were counted are over. For how long X.509 has proved itself is counted from a
- * moment that is known, by a clock that is trusted.
- */
-function provenNow(memory: Memory, ref: CredentialRef, { clock, nowMs }: PolicyFacts): Memory {
-  const clean = withoutRefusals(memory)
-  const begins = ref.lane === 'x509' && clean.x509ProvenSinceMs === undefined && clock === 'trusted'
-  return begins ? { ...clean, x509ProvenSinceMs: nowMs } : clean
-}
-
 function refusalToPrepare({ kind, code, message }: Failure): Verdict {
   return { result: kind === 'transient' ? 'unreachable' : 'rejected', code, reason: message }
-}
-
-function wrongCredential(wanted: CredentialRef, presented: CredentialRef | undefined): Failure {
-  const shownAs = presented === undefined ? 'an unknown one' : nameOf(presented)
-  return new Failure('AUTH_WRONG_CREDENTIAL', `the session presented ${shownAs} in place of ${nameOf(wanted)}`)
-}
-
-/**
- * Whether a device that stands still with a refused credential could do more than try these two in turns: the other lane,
- * another certificate that is held, or a new one.
- */
-function hasThirdWay(
-  lifecycle: Extract<Lifecycle, { phase: 'rollingBack' }>,
-  { inventory, memory }: PolicyFacts,
-): boolean {
-  const { active, candidate } = lifecycle
-  if (active.lane === 'x509' && candidate.lane === 'x509') return !isSameRef(active, candidate)
-  return inventory.certificates.some(
-    ({ ref }) =>
-      !isSameRef(ref, active) && !isSameRef(ref, candidate) && !memory.refusedGenerations.includes(ref.generation),
-  )
 }

@@ -1,4 +1,4 @@
-import { FILES, isSameRef } from './credential-ref.ts'
+import { FILES, isPending, isSameRef } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import { withFallenBack, withReturned, withReturnFailed } from './fallback.ts'
 import type { Move, Verdict } from './lifecycle.ts'
@@ -42,7 +42,7 @@ export function afterSetback(memory: Memory, verdict: Verdict, ending: Ending): 
   const { move, active, candidate, nowMs, policy, random } = ending
   const attempted = withAttempt(memory, move, verdict, nowMs)
   const marked =
-    verdict.result === 'refused' && move.fresh && candidate.lane === 'x509'
+    verdict.result === 'refused' && move.fresh && candidate.lane === 'x509' && !isPending(candidate)
       ? { ...attempted, refusedGenerations: [...attempted.refusedGenerations, candidate.generation].slice(-MAX_MARKED) }
       : attempted
   if (move.cause === 'renewal') return withRenewalFailed(marked, active, nowMs)

@@ -13,6 +13,8 @@ import { readVaultKey, requirePrivate } from './private-file.ts'
 export interface Wanted {
   readonly registrationId: string
   readonly keyType: KeyType
+  /** A request for a key of another kind does not do. */
+  readonly exactly?: true
 }
 
 /** A certificate request that waits for its issuer. The key itself stays in the vault. */

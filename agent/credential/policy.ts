@@ -17,6 +17,8 @@ export interface AuthPolicy {
   /** X.509 must have proved itself for so long before the SAS secret is destroyed. */
   readonly soakMs: number
   readonly renewal: RenewalPolicy
+  /** With certificate management: what the device shows to DPS, which issues its certificates. Undefined without. */
+  readonly onboarding?: Lane | undefined
 }
 
 export interface FallbackPolicy {
@@ -51,6 +53,8 @@ export interface HeldCertificate {
   readonly ref: Extract<CredentialRef, { lane: 'x509' }>
   readonly notBeforeMs: number
   readonly notAfterMs: number
+  /** Issued by certificate management: the hub takes it by its authority, and DPS knows nothing of it. */
+  readonly isManaged?: boolean
   /** When it came to this device, where that is known. */
   readonly acceptedAtMs?: number
   /** Where in the span of renewals its point lies, in [0, 1); the middle when left out. */
@@ -65,4 +69,6 @@ export interface PolicyFacts {
   readonly inventory: Inventory
   readonly memory: Memory
   readonly policy: AuthPolicy
+  /** DPS has to be asked where the device belongs, which certificate management does with a new certificate alone. */
+  readonly needsRegistration?: boolean
 }

@@ -1,4 +1,4 @@
-import { FILES, isSameRef } from './credential-ref.ts'
+import { FILES, isPending, isSameRef, pendingRef } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import { freeAtMs } from './budget.ts'
 import { withFallenBack } from './fallback.ts'
@@ -63,7 +63,7 @@ function withoutRecord(memory: Memory, found: Found): AuthRecord {
 /** A device without history, or without a record of it. */
 function born(memory: Memory, found: Found): Lifecycle {
   const { inventory, policy, pointer } = found
-  const certificates = inventory.certificates.map(({ ref }) => ref)
+  const certificates = [...inventory.certificates.map(({ ref }) => ref), pendingRef]
   const bornWith = policy.born === 'sas' ? [SAS, ...certificates] : certificates
   const named = pointer === undefined ? [] : [pointer]
   // A device that is to be born on X.509 waits for its certificate, unless it may have none.
@@ -101,7 +101,8 @@ function withoutX509(memory: Memory, found: Found, lost: readonly CredentialRef[
   // Its owner has left it no lane but SAS: that is no fallback.
   if (!policy.x509Enabled) return { version: 1, lifecycle: born(others, found), memory: others }
   const held = inventory.certificates.find(({ ref }) => has(ref, memory, found))
-  if (held !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: held.ref }, memory: others }
+  const next = held?.ref ?? pendingRef
+  if (has(next, memory, found)) return { version: 1, lifecycle: { phase: 'steady', active: next }, memory: others }
   const { enabled, untilMs, perDay } = policy.fallback
   const isInTime = enabled && untilMs !== undefined && nowMs < untilMs && clock !== 'wrong'
   const isAllowed = isInTime && freeAtMs(memory.fallbacks, perDay, nowMs) === undefined
@@ -127,9 +128,17 @@ function isFiles({ ref }: HeldCertificate): boolean {
 
 const SAS: CredentialRef = { lane: 'sas' }
 
-function has(ref: CredentialRef, memory: Memory, { inventory, policy }: Found): boolean {
+function has(ref: CredentialRef, memory: Memory, found: Found): boolean {
+  const { inventory, policy } = found
   if (ref.lane === 'sas') return inventory.sas === 'ready' && memory.retirement === undefined
+  if (isPending(ref)) return mayBeIssued(memory, found)
   return policy.x509Enabled && inventory.certificates.some((held) => isSameRef(held.ref, ref))
+}
+
+/** Whether DPS can be asked for a certificate. */
+function mayBeIssued(memory: Memory, { inventory, policy }: Found): boolean {
+  if (!policy.x509Enabled || policy.onboarding === undefined) return false
+  return policy.onboarding === 'x509' || (inventory.sas === 'ready' && memory.retirement === undefined)
 }
 
 /** The pair of files is configured again after it was not: that is the owner's wish. */

@@ -1,3 +1,4 @@
+import type { FailureCode } from '../failure.ts'
 import { moveFreeAtMs } from './budget.ts'
 import { isSameRef } from './credential-ref.ts'
 import { refusedEnough, stay, waitUntil } from './own-move.ts'
@@ -18,14 +19,29 @@ const SPACING_MS = 60 * 60_000
 export function judgeRescue(facts: PolicyFacts): Fallback {
   if (facts.active === undefined) return stay('there is no credential yet')
   if (facts.clock !== 'trusted') return stay('the clock is not trusted')
+  if (isUnassigned(facts)) return renewal(facts, 'DPS_CSR_NEEDED')
   const refused = refusedEnough(facts, REFUSALS, HOLD_OFF_MS)
   if ('do' in refused && refused.do === 'stay') return refused
+  if (facts.policy.onboarding !== undefined) return 'do' in refused ? refused : renewal(facts, refused.code)
   const candidate = rescuerOf(facts)
   if (candidate === undefined) return stay('no other certificate is held, or a rescue has just failed')
   if ('do' in refused) return refused
   const freeMs = moveFreeAtMs(facts)
   if (freeMs !== undefined) return waitUntil(facts.nowMs, freeMs)
   return { do: 'fall', move: { to: 'x509', candidate, fresh: false, cause: 'rescue', because: refused.code } }
+}
+
+/** The hub is out of reach or elsewhere, and DPS tells where with a new certificate alone. */
+function isUnassigned({ needsRegistration, policy }: PolicyFacts): boolean {
+  return needsRegistration === true && policy.onboarding !== undefined
+}
+
+/** From a certificate that DPS issued to another that it issues. */
+function renewal(facts: PolicyFacts, because: FailureCode): Fallback {
+  if (!facts.policy.x509Enabled || hasFailedOfLate(facts)) return stay('a rescue has just failed')
+  const freeMs = moveFreeAtMs(facts)
+  if (freeMs !== undefined) return waitUntil(facts.nowMs, freeMs)
+  return { do: 'fall', move: { to: 'x509', fresh: true, cause: 'rescue', because } }
 }
 
 /** The certificate whose turn it would be; undefined when there is none, or when a rescue has failed of late. */

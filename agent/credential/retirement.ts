@@ -39,8 +39,9 @@ interface Obstacle {
   readonly reason: string
 }
 
-function obstacleOf(provenForMs: number, { nowMs, clock, active, memory }: PolicyFacts): Obstacle | undefined {
+function obstacleOf(provenForMs: number, { nowMs, clock, active, memory, policy }: PolicyFacts): Obstacle | undefined {
   const again = (reason: string): Obstacle => ({ untilMs: nowMs + AGAIN_MS, reason })
+  if (policy.onboarding === 'sas') return again('DPS issues the certificates of this device by its SAS secret')
   if (memory.fallenBack !== undefined) return again('the device has fallen back to SAS and needs it')
   if (active?.lane !== 'x509') return again('the device is not on X.509')
   if (isSameRef(memory.refusals?.of, active)) return again('the cloud refuses the certificate at present')

@@ -27,7 +27,8 @@ export function judgeReturn(facts: PolicyFacts): Fallback {
   const freeMs = moveFreeAtMs(facts)
   if (freeMs !== undefined) return waitUntil(nowMs, freeMs)
   if (facts.clock === 'wrong') return waitUntil(nowMs)
-  const candidate = returnerOf(facts, fallenBack.from)
+  const isManaged = policy.onboarding !== undefined
+  const candidate = isManaged ? undefined : returnerOf(facts, fallenBack.from)
   const because = fallenBack.cause
   return {
     do: 'fall',

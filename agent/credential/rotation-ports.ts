@@ -23,9 +23,10 @@ export interface LinkEvents {
   /**
    * DPS has assigned the device with this credential. The link goes on when the promise resolves.
    *
-   * @param byDps false for a lane that has no DPS and is always assigned; true when left out
+   * @param byDps false for what is assigned without asking DPS; true when left out
+   * @param issued the certificate that came with it, in the place of the pending one
    */
-  registered(byDps?: boolean): Promise<void>
+  registered(byDps?: boolean, issued?: CredentialRef): Promise<void>
   /** CONNACK 0. `presented` names the credential that was really used, by what the session has sent. */
   connected(presented: CredentialRef | undefined): void
   /** On the present connection. */

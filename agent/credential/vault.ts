@@ -7,7 +7,7 @@ import { errorCode, exists, makePrivateFolder, readIfThere, setAside, writeDurab
 import { removeLeftovers } from '../system/temporary.ts'
 import { finishAcceptance, layChain, syncVault } from './acceptance.ts'
 import type { Places } from './acceptance.ts'
-import { FILES, nameOf, parseRef } from './credential-ref.ts'
+import { FILES, isPending, nameOf, parseRef } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import { folderFailure, renameDurably } from './durable-folder.ts'
 import { newestFirst, nextName, readGeneration } from './generation.ts'
@@ -63,7 +63,7 @@ export interface Vault {
   pending(): Promise<PendingRequest | undefined>
   /**
    * The request that waits, made now if there is none. It is never made anew while one waits, not even for another
-   * key type; one for another registration ID is set aside.
+   * key type unless it is wanted exactly; one that does not do, as for another registration ID, is set aside.
    *
    * @throws Failure DISK_FULL, STATE_UNWRITABLE, KEY_EXPOSED
    */
@@ -192,7 +192,7 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
       for (let turn = 0; turn < MAX_TURNS; turn += 1) {
         await finishAcceptance(places)
         const found = await readPending(places.pending)
-        if (found.state === 'whole' && found.request.registrationId === wanted.registrationId) return found.request
+        if (found.state === 'whole' && isWanted(found.request, wanted)) return found.request
         if (found.state === 'absent') await makePending(places.pending, wanted, clock.now())
         else await advance(found, wanted)
       }
@@ -238,7 +238,7 @@ async function readPointer({ pointer }: Places): Promise<string | undefined> {
 
 /** Whether it is a credential that lies in the vault. */
 function isGeneration(ref: CredentialRef): boolean {
-  return ref.lane === 'x509' && ref.generation !== FILES
+  return ref.lane === 'x509' && ref.generation !== FILES && !isPending(ref)
 }
 
 /** What does not lie in the vault is not asked for. */
@@ -260,7 +260,11 @@ async function readWhole(places: Places, name: string, repair: Repair): Promise<
   return found.state === 'whole' ? found.credential : undefined
 }
 
-/** A request for a registration ID that this device no longer has; its key is kept, as everything in the vault is. */
+function isWanted({ registrationId, keyKind }: PendingRequest, wanted: Wanted): boolean {
+  return registrationId === wanted.registrationId && (wanted.exactly !== true || keyKind === wanted.keyType)
+}
+
+/** A request that does not do any more, as for a registration ID that this device no longer has; its key is kept, as everything in the vault is. */
 async function supersede(pending: string, nowMs: number): Promise<void> {
   try {
     await renameDurably(pending, `${pending}.superseded-${new Date(nowMs).toISOString().replaceAll(':', '')}`)

@@ -26,6 +26,14 @@ export interface X509Credential {
   readonly facts: CertificateFacts
 }
 
+/**
+ * Whether certificate management issued it, from which on the hub takes any certificate of its authority for this device,
+ * and DPS takes none.
+ */
+export function isManaged({ issuedBy }: Pick<X509Credential, 'issuedBy'>): boolean {
+  return issuedBy === 'dps' || issuedBy === 'hub-credentials'
+}
+
 /** Chain and facts of a key that is paired with certificates. */
 export type Pairing =
   | { readonly ok: true; readonly chainPem: string; readonly facts: CertificateFacts }

@@ -1,5 +1,6 @@
 import { Failure } from '../failure.ts'
 import type { FailureCode } from '../failure.ts'
+import { pemOfIssued } from '../pki/issued.ts'
 import { isObject, parseJson } from '../system/json.ts'
 import { parseAddress } from '../wire/address.ts'
 import type { Delivery } from '../wire/guarded-base.ts'
@@ -12,6 +13,8 @@ export interface Assignment {
   readonly deviceId: string
   readonly registrationId: string
   readonly substatus?: string
+  /** The certificates that DPS issued for the request in the registration: PEM, in the order in which they came; unchecked. */
+  readonly issuedPem?: string
   /** What a custom allocation webhook wants the device to know. */
   readonly payload?: unknown
 }
@@ -118,10 +121,14 @@ function judgeAssignment(state: Body, registrationId: string): Verdict {
   if (typeof answered !== 'string' || answered.toLowerCase() !== registrationId.toLowerCase()) {
     return failed('DPS_BAD_ANSWER', `DPS answered for the registration ${quote(answered)}`)
   }
+  const issuedPem = pemOfIssued(state.issuedCertificateChain)
+  if (issuedPem === 'unreadable')
+    return failed('DPS_BAD_ANSWER', 'DPS answered with an issued chain that is no list of certificates')
   const assignment: Assignment = {
     assignedHub: assignedHub.toLowerCase(),
     deviceId,
     registrationId,
+    ...(issuedPem === undefined ? {} : { issuedPem }),
     ...(typeof substatus === 'string' ? { substatus: quote(substatus) } : {}),
     ...(payload === undefined || payload === null ? {} : { payload }),
   }

@@ -3,6 +3,7 @@ import provisioningMqtt from 'azure-iot-provisioning-device-mqtt'
 import { Failure } from '../failure.ts'
 import type { Clock } from '../system/clock.ts'
 import { bounded } from '../system/deadline.ts'
+import { isObject, parseJson } from '../system/json.ts'
 import { parseAddress } from '../wire/address.ts'
 import { loadTlsIdentity } from '../wire/credential.ts'
 import type { WireCredential } from '../wire/credential.ts'
@@ -23,6 +24,8 @@ export interface RegistrationRequest {
   readonly credential: WireCredential
   /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
   readonly ca?: string
+  /** PKCS#10 in PEM: asks DPS for a certificate as well, in the preview of certificate management. */
+  readonly csrPem?: string
   /** For all of it, name, TLS, answers and polls, beside the waits that DPS asks for: of those, an hour is granted. */
   readonly deadlineMs: number
   readonly clock: Clock
@@ -31,12 +34,16 @@ export interface RegistrationRequest {
 /** DPS has its own limits; this only notices a dead link between two polls. */
 const KEEP_ALIVE_SECONDS = 60
 
+/** The version that takes a request and issues a certificate. Source: azure-protocols, 3.2. */
+const ISSUING_API_VERSION = '2025-07-01-preview'
+
 /** Time for a clean end of the connection once the outcome is known, in milliseconds. */
 const LEAVE_MS = 500
 
 /**
  * Registers the device with its certificate or its symmetric key, through the official provisioning client. However it
- * ends, no socket and no timer is left.
+ * ends, no socket and no timer is left. With a request, an assignment without a chain is no failure here: what it says is
+ * for the caller.
  *
  * @throws Failure TLS_LOCAL_CREDENTIAL before anything is sent; NETWORK_…, TLS_…, DPS_… as diagnosed, with
  *   `retryAfterMs` where DPS named one; HUB_TYPE_UNSUPPORTED for a hub that the SDK cannot speak to
@@ -58,6 +65,17 @@ export async function register(request: RegistrationRequest, signal?: AbortSigna
     await attempt.end()
   }
 }
+
+/** The SDK writes no member for it. Base64 of the DER on one line, in the registration alone: a look-up with it is refused. */
+function withCsr(csrPem: string): (topic: string, payload: unknown) => unknown {
+  const csr = csrPem.replaceAll(/-----[^-]+-----|\s/g, '')
+  return (topic, payload) => {
+    const body = topic.startsWith(REGISTER_TOPIC) ? parseJson(String(payload)) : undefined
+    return isObject(body) ? JSON.stringify({ ...body, csr }) : payload
+  }
+}
+
+const REGISTER_TOPIC = '$dps/registrations/PUT/iotdps-register/'
 
 interface Attempt {
   readonly outcome: Promise<Assignment>
@@ -95,7 +113,10 @@ function startAttempt(request: RegistrationRequest): Attempt {
     }
     clock.wait(verdict.afterMs, over.signal).then(deliver).catch(outcome.reject)
   }
-  const wire = createWire({ endpoint: 'dps', address, context, keepAliveSeconds: KEEP_ALIVE_SECONDS, clock, receive })
+  const wire = createWire({
+    ...{ endpoint: 'dps', address, context, keepAliveSeconds: KEEP_ALIVE_SECONDS, clock, receive },
+    ...(request.csrPem !== undefined && { apiVersion: ISSUING_API_VERSION, send: withCsr(request.csrPem) }),
+  })
   const transport = new provisioningMqtt.Mqtt(wire.base)
   transport.on('error', outcome.reject)
   const security = createSecurity(request)

@@ -14,6 +14,8 @@ export interface Guard {
   connect(options: IClientOptions): MqttClient
   /** Sees every message before the SDK does; what it returns is what the SDK sees, undefined hides the message. */
   receive(delivery: Delivery): Delivery | undefined
+  /** What goes out in place of a message of the SDK. */
+  send(topic: string, payload: unknown): unknown
   /** The error of a subscription that the other side did not grant. */
   refuse(topic: string): Error
 }
@@ -57,7 +59,7 @@ export class GuardedBase extends mqttBase.MqttBase {
 
   /** Keeps the acknowledged packet from the SDK, which would make JSON of it, the body as an array of numbers, for a log. */
   override publish(topic: string, payload: unknown, options: object, done: Done): void {
-    super.publish(topic, payload, options, (error) => done(error))
+    super.publish(topic, this.#guard.send(topic, payload), options, (error) => done(error))
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {

@@ -19,6 +19,10 @@ export interface WireOptions {
   readonly clock: Clock
   /** Sees every message before the SDK does; what it returns is what the SDK sees, undefined hides the message. */
   readonly receive: (delivery: Delivery) => Delivery | undefined
+  /** Of the service, in place of the one that the SDK asks for. */
+  readonly apiVersion?: string
+  /** What goes out in place of a message of the SDK, which knows no previews; the message itself when left out. */
+  readonly send?: (topic: string, payload: unknown) => unknown
 }
 
 /** Facts about the server of an open connection. */
@@ -139,8 +143,9 @@ export function createWire(options: WireOptions): Wire {
       return undefined
     }
   }
+  const send = options.send ?? ((_topic: string, payload: unknown) => payload)
   return {
-    base: new GuardedBase({ connect: start, receive, refuse }),
+    base: new GuardedBase({ connect: start, receive, refuse, send }),
     refuse,
     closed: closed.promise,
     live: () => live ?? notYet(),
@@ -170,13 +175,18 @@ function mqttOptions(sdkOptions: IClientOptions, options: WireOptions): IClientO
     protocolVersion: 4,
     clean: sdkOptions.clean ?? false,
     clientId: sdkOptions.clientId ?? '',
-    username: sdkOptions.username ?? '',
+    username: withApiVersion(sdkOptions.username ?? '', options.apiVersion),
     ...(sdkOptions.password === undefined ? {} : { password: sdkOptions.password }),
     keepalive: options.keepAliveSeconds,
     reschedulePings: false,
     reconnectPeriod: 0,
     connectTimeout: CONNACK_BACKSTOP_MS,
   }
+}
+
+/** Source: azure-protocols, 1.1 and 4.1: `…api-version={version}&…`. */
+function withApiVersion(username: string, apiVersion: string | undefined): string {
+  return apiVersion === undefined ? username : username.replace(/api-version=[^&]*/, `api-version=${apiVersion}`)
 }
 
 function openSocket(options: WireOptions): TLSSocket {

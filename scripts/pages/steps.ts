@@ -30,6 +30,7 @@ const states: { readonly [P in Phase]: Extract<Lifecycle, { phase: P }> } = {
 const events: { readonly [E in EventName]: Extract<LifecycleEvent, { event: E }> } = {
   wanted: { event: 'wanted', move },
   prepared: { event: 'prepared', candidate },
+  issued: { event: 'issued', instead: 'candidate', by: { lane: 'x509', generation: 'gen-0002' } },
   registered: { event: 'registered' },
   proved: { event: 'proved' },
   committed: { event: 'committed' },

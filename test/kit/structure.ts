@@ -41,6 +41,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'flow.ts': ['*'],
   'certificate.ts': ['*'],
   'issuer.ts': ['*'],
+  'managed.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
   'reload.ts': ['*'],

@@ -102,7 +102,7 @@ test('the example as it is shipped sets nothing', () => {
     ...Object.fromEntries(
       ['device', 'dps', 'hub', 'clock', 'methods', 'log', 'tls', 'paths'].map((name) => [name, {}]),
     ),
-    issuer: { est: {} },
+    issuer: { est: {}, dps: {} },
     auth: { x509: {}, sas: {}, renewal: {}, fallback: {} },
     telemetry: { outbox: {}, drain: {}, socket: {} },
   })

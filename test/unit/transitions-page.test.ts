@@ -77,7 +77,7 @@ test('the steps are exactly the cells of the table, and what is adopted is said'
     steps.filter(({ adopts }) => adopts).map(({ from, event }) => `${from} ${event}`),
     ['newborn prepared', 'committing committed'],
   )
-  assert.deepEqual([phases.length, eventNames.length], [7, 10])
+  assert.deepEqual([phases.length, eventNames.length], [7, 11])
 })
 
 /** Three phases: one step down, one that stays, two that lead back by one line, and one that jumps over its neighbour. */

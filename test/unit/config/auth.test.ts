@@ -58,6 +58,30 @@ const contradictions: readonly (readonly [name: string, text: string, key: strin
     'auth.mode',
     /enabled is false/,
   ],
+  [
+    'certificates from DPS without anything to show it',
+    'issuer.kind = "dps"',
+    'issuer.kind',
+    /shows something else first/,
+  ],
+  [
+    'certificates from DPS by a connection string, which DPS does not know',
+    'issuer.kind = "dps"\nauth.sas.connectionStringFile = "credential:cs"',
+    'issuer.kind',
+    /shows something else first/,
+  ],
+  [
+    'a retirement of the key by which DPS issues',
+    `${KEY_FILE}issuer.kind = "dps"\n[auth.fallback]\nenabled = true\nuntil = 2099-01-01\nretireAfterDays = 30`,
+    'auth.fallback.retireAfterDays',
+    /by which DPS issues/,
+  ],
+  [
+    'half an onboarding pair',
+    'issuer.kind = "dps"\nissuer.dps.certificateFile = "/a.pem"',
+    'issuer.dps.keyFile',
+    /missing beside/,
+  ],
 ]
 
 for (const [name, text, key, expected] of contradictions) {
@@ -177,4 +201,11 @@ test('each unknown method is a problem with the one that was meant, and the list
   )
   const many = Array.from({ length: 200 }, (_, index) => `m${index}`).join(' ')
   assert.equal(problemsOf(await loadText(`methods.allowed = "${many}"\n`)).length, 8)
+})
+
+test('where DPS issues, the key is P-384, unless another is written', async () => {
+  const managed = `${KEY_FILE}issuer.kind = "dps"\n`
+  assert.equal((await authOf(KEY_FILE)).x509.keyType, 'ec-p256')
+  assert.equal((await authOf(managed)).x509.keyType, 'ec-p384')
+  assert.equal((await authOf(`${managed}auth.x509.keyType = "ec-p256"\n`)).x509.keyType, 'ec-p256')
 })

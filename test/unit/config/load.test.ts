@@ -35,7 +35,7 @@ test('the two required variables alone are a whole configuration, with the docum
         returnAfterSeconds: 14_400,
       },
     },
-    issuer: { kind: 'folder', folder: '/var/lib/iot-device-agent', timeoutSeconds: 60, est: {} },
+    issuer: { kind: 'folder', folder: '/var/lib/iot-device-agent', timeoutSeconds: 60, est: {}, dps: {} },
     telemetry: {
       intervalSeconds: 60,
       device: true,

@@ -117,6 +117,7 @@ function stepAll({ lifecycle }: AuthRecord): void {
   const events: { readonly [E in EventName]: Extract<LifecycleEvent, { event: E }> } = {
     wanted: { event: 'wanted', move },
     prepared: { event: 'prepared', candidate: sas },
+    issued: { event: 'issued', instead: 'candidate', by: { lane: 'x509', generation: 'gen-0002' } },
     registered: { event: 'registered' },
     proved: { event: 'proved' },
     committed: { event: 'committed' },

@@ -13,6 +13,8 @@ const other: CredentialRef = gen(2)
 const verdict: Verdict = { result: 'refused', code: 'DPS_UNAUTHORIZED', reason: 'DPS says 401' }
 const late: Verdict = { result: 'rolledBack', code: 'AUTH_PROOF_LATE', reason: 'it did not prove itself' }
 
+const issued: CredentialRef = { lane: 'x509', generation: 'gen-0009' }
+
 const states: { readonly [P in Phase]: Extract<Lifecycle, { phase: P }> } = {
   newborn: { phase: 'newborn' },
   steady: { phase: 'steady', active },
@@ -26,6 +28,7 @@ const states: { readonly [P in Phase]: Extract<Lifecycle, { phase: P }> } = {
 const events: { readonly [E in EventName]: Extract<LifecycleEvent, { event: E }> } = {
   wanted: { event: 'wanted', move: newer },
   prepared: { event: 'prepared', candidate: other },
+  issued: { event: 'issued', instead: 'active', by: issued },
   registered: { event: 'registered' },
   proved: { event: 'proved' },
   committed: { event: 'committed' },
@@ -59,6 +62,26 @@ const steps: readonly Step[] = [
   ],
   ['what fails before the registration has touched nothing', 'preparing', 'failed', { phase: 'steady', active }],
   ['a wish that was taken back has touched nothing', 'preparing', 'withdrawn', { phase: 'steady', active }],
+  [
+    'a certificate that came with the registration is the active one',
+    ...(['steady', 'issued'] as const),
+    { phase: 'steady', active: issued },
+  ],
+  [
+    'so it is while something else is prepared',
+    ...(['preparing', 'issued'] as const),
+    { phase: 'preparing', active: issued, move },
+  ],
+  [
+    'a certificate that came with the registration of a candidate is the candidate',
+    ...(['registering', 'issued'] as const),
+    { phase: 'registering', active, candidate: issued, move },
+  ],
+  [
+    'a way back that brought a certificate ends with that',
+    ...(['rollingBack', 'issued'] as const),
+    { phase: 'rollingBack', active: issued, candidate, move, verdict: late },
+  ],
   [
     'what DPS has assigned has to prove itself',
     ...(['registering', 'registered'] as const),
@@ -115,17 +138,17 @@ test('every other pair of phase and event leaves the very same state', () => {
       .filter((name) => !steps.some(([, from, event]) => from === phase && event === name))
       .map((name) => ({ phase, name })),
   )
-  assert.equal(others.length, 7 * 10 - 16)
+  assert.equal(others.length, 7 * 11 - 20)
   for (const { phase, name } of others)
     assert.equal(next(states[phase], events[name]), states[phase], `${phase}, ${name}`)
 })
 
-test('no event but a commit or a first certificate changes the credential to fall back on', () => {
+test('no event but a commit, a first certificate or one that DPS issued changes the credential to fall back on', () => {
   for (const phase of phases)
     for (const name of names) {
       const after = activeOf(next(states[phase], events[name]))
       const isChange = (phase === 'newborn' && name === 'prepared') || (phase === 'committing' && name === 'committed')
-      if (!isChange) assert.equal(after, activeOf(states[phase]), `${phase}, ${name}`)
+      if (!isChange && name !== 'issued') assert.equal(after, activeOf(states[phase]), `${phase}, ${name}`)
     }
 })
 

@@ -45,6 +45,13 @@ test('a finished registration gives hub and device, as the protocol shows it', (
   })
 })
 
+test('what DPS issued comes as PEM, and a chain that is none is no answer', () => {
+  const verdict = answer(200, assigned({ issuedCertificateChain: ['MIIB', 'MIIC'] }))
+  assert.ok(verdict?.next === 'assigned')
+  assert.match(verdict.assignment.issuedPem ?? '', /^-----BEGIN CERTIFICATE-----\nMIIB\n-----END/)
+  assert.equal(failureIn(answer(200, assigned({ issuedCertificateChain: 'MIIB' }))).code, 'DPS_BAD_ANSWER')
+})
+
 test('an accepted registration is polled after the time that DPS names, else after two seconds', () => {
   const body = { operationId: '5.1.2', status: 'assigning' }
   const named = answer(202, body, '$rid=7&retry-after=3')

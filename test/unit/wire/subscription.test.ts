@@ -77,6 +77,7 @@ test('the base connects once: what the SDK still has pending after the end does 
       return new EventEmitter() as MqttClient
     },
     receive: (delivery) => delivery,
+    send: (_topic, payload) => payload,
     refuse: (topic) => new Error(topic),
   })
   const config = { uri: 'mqtts://x', clientId: 'x', username: 'x', x509: { cert: 'x', key: 'x' } }
