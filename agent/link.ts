@@ -64,7 +64,7 @@ export async function keepConnected(
   // What DPS issues with a registration takes the place of what was wanted.
   let loaded = wanted
   let issued: Loaded | undefined
-  let mayRestAssigned = start !== 'cached'
+  let mayRestAssigned = start !== 'cached' && 'x509' in wanted
   const trust = ca === undefined ? {} : { ca }
   // A candidate at DPS is not what the device is connected with: until it is assigned, the old session is shown.
   let isShown = start !== 'registerOnly'

@@ -1,7 +1,7 @@
 import { asFailure, Failure } from '../failure.ts'
 import { chooseCandidate } from './candidate.ts'
 import { createConnections } from './connections.ts'
-import { FILES, isPending, isSameRef } from './credential-ref.ts'
+import { FILES, isPending, isSameRef, pendingRef } from './credential-ref.ts'
 import type { CredentialRef } from './credential-ref.ts'
 import type { Waiting } from './due.ts'
 import { judgeMove } from './judge-wish.ts'
@@ -21,8 +21,10 @@ import { recover } from './recover.ts'
 import { isTerminalRefusal, withRefusal } from './refusals.ts'
 import type { LinkStart, RotationPorts } from './rotation-ports.ts'
 import { provenNow, wrongCredential } from './proven.ts'
-import { latenessOf, setbackOf } from './setback.ts'
+import { latenessOf, refusalToPrepare, setbackOf } from './setback.ts'
 import { hasThirdWay, wayBack } from './way-back.ts'
+import { freshStep } from './step.ts'
+import type { Step } from './step.ts'
 import { firstTurn, isTurnOver, otherTurn } from './turn.ts'
 import type { Turn } from './turn.ts'
 
@@ -34,14 +36,6 @@ const BREAKS_A_LOSS = 3
 
 /** Between two rounds of a rollback in which nothing works: a fleet that is refused must not storm DPS. */
 const ROUND_PAUSE = { baseMs: 120_000, capMs: 1_800_000 }
-
-/** What the present step has seen so far; begun anew with each phase, and with each turn of a rollback. */
-interface Step {
-  refusals: number
-  lastFailure: Failure | undefined
-  /** Monotonic; undefined for a step that may take as long as it likes. */
-  dueMs: number | undefined
-}
 
 /** Takes the device through the phases of its life cycle. Each call is to be awaited before the next. */
 export interface Mover {
@@ -290,10 +284,12 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
   /** A certificate came with the registration: it is the one that the link goes on with. */
   const taken = async (by: CredentialRef) => {
     const { phase } = here()
-    const isCandidate = phase === 'registering' || (phase === 'rollingBack' && turn?.of === 'candidate')
+    const isMove = phase === 'registering' || phase === 'rollingBack'
+    const isCandidate = phase === 'registering' || (isMove && turn?.of === 'candidate')
     const event = { event: 'issued', instead: isCandidate ? 'candidate' : 'active', by } as const
     await keeper.keep(next(here(), event), memory(), event)
-    if (!isCandidate) await ports.activate(by).catch((error: unknown) => ports.onTrouble(asFailure(error)))
+    // A device that had none before has nothing better to point to; where a move ends, it has proved itself.
+    if (!isMove) await ports.activate(by).catch((error: unknown) => ports.onTrouble(asFailure(error)))
     await look()
   }
 
@@ -322,9 +318,16 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
       case 'proving':
         return isProven(proof, ref) ? advance({ event: 'proved' }) : ports.sendSomething()
       case 'rollingBack':
-        if (isSameRef(ref, lifecycle.active)) return restore(lifecycle)
+        if (isSameRef(ref, lifecycle.active) && (await wasActive(ref))) return restore(lifecycle)
+        if (isSameRef(ref, lifecycle.active)) return isProven(proof, ref) ? restore(lifecycle) : ports.sendSomething()
         return isProven(proof, ref) ? advance({ event: 'proved' }) : ports.sendSomething()
     }
+  }
+
+  /** A certificate that came on the way back has never been in use: it proves itself as a candidate does. */
+  const wasActive = async (ref: CredentialRef) => {
+    const pointer = await ports.pointer()
+    return pointer === undefined || isSameRef(pointer, ref)
   }
 
   const restore = async (lifecycle: Extract<Lifecycle, { phase: 'rollingBack' }>) => {
@@ -360,6 +363,11 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
       case 'proving':
         return step.refusals >= REFUSALS_A_PROOF ? setback(setbackOf(failure, ref, memory(), clock.now())) : undefined
       case 'rollingBack':
+        if (failure.code === 'DPS_CSR_NEEDED' && turn?.of === 'active') {
+          // The hub does not know it any more: DPS makes the identity anew with another certificate.
+          await links.stopAll()
+          return links.start(pendingRef, 'registerFirst')
+        }
         if (turn !== undefined)
           turn = { ...turn, failures: turn.failures + 1, refusals: turn.refusals + (isRefused ? 1 : 0) }
         if (turn?.of === 'active' && isTerminalRefusal(failure, ref, facts()))
@@ -459,15 +467,7 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
   }
 }
 
-function freshStep(): Step {
-  return { refusals: 0, lastFailure: undefined, dueMs: undefined }
-}
-
 function startOf({ phase }: Lifecycle): LinkStart {
   if (phase === 'registering') return 'registerOnly'
   return phase === 'rollingBack' ? 'registerFirst' : 'cached'
-}
-
-function refusalToPrepare({ kind, code, message }: Failure): Verdict {
-  return { result: kind === 'transient' ? 'unreachable' : 'rejected', code, reason: message }
 }

@@ -1,6 +1,6 @@
 import type { FailureCode } from '../failure.ts'
 import { moveFreeAtMs } from './budget.ts'
-import { isSameRef } from './credential-ref.ts'
+import { isPending, isSameRef } from './credential-ref.ts'
 import { refusedEnough, stay, waitUntil } from './own-move.ts'
 import type { Fallback } from './own-move.ts'
 import type { HeldCertificate, PolicyFacts } from './policy.ts'
@@ -38,6 +38,7 @@ function isUnassigned({ needsRegistration, policy }: PolicyFacts): boolean {
 
 /** From a certificate that DPS issued to another that it issues. */
 function renewal(facts: PolicyFacts, because: FailureCode): Fallback {
+  if (isPending(facts.active)) return stay('the first certificate is being asked for')
   if (!facts.policy.x509Enabled || hasFailedOfLate(facts)) return stay('a rescue has just failed')
   const freeMs = moveFreeAtMs(facts)
   if (freeMs !== undefined) return waitUntil(facts.nowMs, freeMs)

@@ -23,6 +23,11 @@ function isVerdict({ code, kind }: Failure): boolean {
   return kind !== 'broken' && code !== 'TLS_CREDENTIAL_REFUSED'
 }
 
+/** Nothing was begun: no certificate could be asked for. */
+export function refusalToPrepare({ kind, code, message }: Failure): Verdict {
+  return { result: kind === 'transient' ? 'unreachable' : 'rejected', code, reason: message }
+}
+
 /** The deadline of a step has passed; what failed last says more than the time. */
 export function latenessOf(code: 'AUTH_REGISTER_LATE' | 'AUTH_PROOF_LATE', last: Failure | undefined): Verdict {
   const result = code === 'AUTH_REGISTER_LATE' ? 'unreachable' : 'rolledBack'

@@ -9,7 +9,10 @@ import type { Conduct, Trouble } from './troubles.ts'
  * at a time. A credential is known by its name. Never changed: each request makes another cloud.
  */
 export interface Cloud {
-  /** The only credential that the hub accepts; DPS rewrites it at each registration. Undefined: no such device. */
+  /**
+   * The only credential that the hub accepts, or `managed` for every certificate that DPS has issued; DPS rewrites it at
+   * each registration. Undefined: no such device.
+   */
   readonly identity: string | undefined
   /** The hub that has the identity. */
   readonly hub: string
@@ -49,6 +52,10 @@ export const newCloud: Cloud = {
   troubleSinceMs: undefined,
   forgotten: false,
 }
+
+/** A registration that asks for a certificate; DPS knows it by the symmetric key that it shows. */
+export const PENDING = 'pending'
+export const MANAGED = 'managed'
 
 /** What comes back to the device, and after how long. */
 export type Reply =
@@ -95,7 +102,7 @@ export function connect(cloud: Cloud, presented: Presented, assignedHub: string,
   const conduct = conductOf(after, 'hub', name, nowMs)
   const refusal = failureOf(conduct, 'HUB_REFUSED_CREDENTIAL', { code: 'HUB_NO_ANSWER', afterMs: HUB_SILENCE_MS })
   if (conduct !== 'isMute' && refusal !== undefined) return [after, refusal]
-  const admitted = after.hub === assignedHub && after.identity === name && !isBad(after, presented)
+  const admitted = after.hub === assignedHub && knows(after, name) && !isBad(after, presented)
   if (admitted) return [after, { reply: 'accepted', afterMs: ANSWER_MS }]
   return [after, failure(after.trouble.closesForRefusal === true ? 'HUB_CLOSED_EARLY' : 'HUB_REFUSED_CREDENTIAL')]
 }
@@ -109,7 +116,7 @@ export function serve(cloud: Cloud, name: string, nowMs: number): Reply | undefi
 /** Whether a hub lets a session live on. */
 export function tolerates(cloud: Cloud, name: string, hub: string, nowMs: number): boolean {
   if (conductOf(cloud, 'hub', name, nowMs) === 'isUnreachable') return false
-  return !cloud.cutsAtFlip || (cloud.identity === name && cloud.hub === hub && !cloud.revoked.includes(name))
+  return !cloud.cutsAtFlip || (knows(cloud, name) && cloud.hub === hub && !cloud.revoked.includes(name))
 }
 
 /** Carries out what DPS has put off. */
@@ -130,9 +137,18 @@ export function calmed(cloud: Cloud): Cloud {
   return stays ? { ...cloud, revoked: [] } : { ...cloud, trouble: calm }
 }
 
+/** Whether a hub takes this credential for the identity. */
+export function knows({ identity }: Cloud, name: string): boolean {
+  return identity === name || (identity === MANAGED && name.startsWith('gen-'))
+}
+
+function isCandidate({ candidate }: Cloud, name: string): boolean {
+  return name === candidate || (name === PENDING && candidate.startsWith('gen-'))
+}
+
 /** The candidate shows itself for the first time: from here on there is trouble. */
 function awakened(cloud: Cloud, { name }: Presented, nowMs: number): Cloud {
-  return cloud.troubleSinceMs === undefined && name === cloud.candidate ? { ...cloud, troubleSinceMs: nowMs } : cloud
+  return cloud.troubleSinceMs === undefined && isCandidate(cloud, name) ? { ...cloud, troubleSinceMs: nowMs } : cloud
 }
 
 function isTroubled({ troubleSinceMs, trouble }: Cloud, nowMs: number): boolean {
@@ -140,8 +156,8 @@ function isTroubled({ troubleSinceMs, trouble }: Cloud, nowMs: number): boolean 
 }
 
 function conductOf(cloud: Cloud, who: 'dps' | 'hub', name: string, nowMs: number): Conduct | undefined {
-  const { trouble, candidate } = cloud
-  if (!isTroubled(cloud, nowMs) || (trouble.towards === 'candidate' && name !== candidate)) return undefined
+  const { trouble } = cloud
+  if (!isTroubled(cloud, nowMs) || (trouble.towards === 'candidate' && !isCandidate(cloud, name))) return undefined
   return trouble[who]
 }
 
@@ -180,13 +196,18 @@ function isBad({ revoked }: Cloud, { name, stale }: Presented): boolean {
 /** DPS has been seen to refuse every other credential for half an hour after a change (azure-protocols 5.1). */
 function remembersAnother({ trouble, tookLast, remembersMs }: Cloud, name: string, nowMs: number): boolean {
   const { dpsRemembersMs = remembersMs } = trouble
-  return tookLast !== undefined && tookLast.name !== name && nowMs - tookLast.atMs < dpsRemembersMs
+  return tookLast !== undefined && tookLast.name !== shownAs(name) && nowMs - tookLast.atMs < dpsRemembersMs
 }
 
 /** The identity follows the latest registration (azure-protocols 5.2). */
 function rewritten(cloud: Cloud, name: string, nowMs: number): Cloud {
   const hub = cloud.trouble.hubOfLane === true ? (name === 'sas' ? 'hub-1' : 'hub-2') : cloud.hub
-  return { ...cloud, identity: name, hub, tookLast: { name, atMs: nowMs } }
+  const identity = name === PENDING ? MANAGED : name
+  return { ...cloud, identity, hub, tookLast: { name: shownAs(name), atMs: nowMs } }
+}
+
+function shownAs(name: string): string {
+  return name === PENDING ? 'sas' : name
 }
 
 /** The identity is deleted once, between the registration of the candidate and its first connection. */

@@ -1,3 +1,4 @@
+import { isPending } from '../../../agent/credential/credential-ref.ts'
 import type { CredentialRef } from '../../../agent/credential/credential-ref.ts'
 import type { AuthPolicy, HeldCertificate, Inventory } from '../../../agent/credential/policy.ts'
 import type { Assigned } from '../../../agent/hub/supervise.ts'
@@ -42,7 +43,8 @@ export function inventoryOf({ certificates, hasSas }: Disk): Inventory {
 }
 
 /** Whether a credential is on the device and the owner lets it be used. */
-export function holds(disk: Disk, ref: CredentialRef, policy: Pick<AuthPolicy, 'x509Enabled'>): boolean {
+export function holds(disk: Disk, ref: CredentialRef, policy: Pick<AuthPolicy, 'x509Enabled' | 'onboarding'>): boolean {
   if (ref.lane === 'sas') return disk.hasSas
+  if (isPending(ref)) return policy.onboarding !== undefined && disk.hasSas
   return policy.x509Enabled && disk.certificates.some((held) => held.ref.generation === ref.generation)
 }

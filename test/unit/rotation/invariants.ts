@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { isSameRef, nameOf } from '../../../agent/credential/credential-ref.ts'
+import { isPending, isSameRef, nameOf } from '../../../agent/credential/credential-ref.ts'
 import type { CredentialRef } from '../../../agent/credential/credential-ref.ts'
 import { parseRecord } from '../../../agent/credential/journal.ts'
 import type { AuthRecord } from '../../../agent/credential/journal.ts'
@@ -58,6 +58,7 @@ export function createInvariants(machine: Machine, policy: AuthPolicy): Invarian
         wrong('SAS has become active without a move')
       const ended = record.memory.history.at(-1)
       if (ended === undefined || event === undefined) return
+      if (event.event === 'issued') return
       if (event.event === 'committed' && (ended.result !== 'active' || activeName(record) !== candidateName(before)))
         wrong(`a commit is told as ${ended.result} with ${activeName(record)} active`)
       if (event.event === 'restored' && (ended.result === 'active' || activeName(record) !== activeNameOf(before)))
@@ -65,6 +66,8 @@ export function createInvariants(machine: Machine, policy: AuthPolicy): Invarian
     },
     activating(ref) {
       const { disk, tally } = machine.world()
+      // What DPS issues to a device that has nothing takes the place of nothing.
+      if (isPending(disk.pointer)) return
       if (disk.pointer === undefined || isSameRef(disk.pointer, ref) || tally.proven.includes(nameOf(ref))) return
       wrong(`${nameOf(ref)} becomes the active credential without a proof`)
     },
@@ -74,6 +77,8 @@ export function createInvariants(machine: Machine, policy: AuthPolicy): Invarian
       const { lifecycle, memory } = record
       if (ref.lane === 'sas' && memory.retirement !== undefined) wrong(`SAS is used at ${where} although it is retired`)
       const named = [activeNameOf(lifecycle), candidateName(lifecycle)]
+      // The way back to a certificate of DPS may be another one.
+      if (lifecycle.phase === 'rollingBack' && isPending(ref)) return
       if (lifecycle.phase !== 'newborn' && !named.includes(nameOf(ref)))
         wrong(`${nameOf(ref)} is used at ${where}, and the record on disk does not name it`)
     },

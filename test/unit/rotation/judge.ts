@@ -1,5 +1,5 @@
 import { isSameRef, nameOf } from '../../../agent/credential/credential-ref.ts'
-import { calmed } from './cloud.ts'
+import { calmed, knows } from './cloud.ts'
 import { boot, standing } from './device.ts'
 import type { Device, Setting } from './device.ts'
 import { holds } from './disk.ts'
@@ -94,7 +94,7 @@ async function findsHome(device: Device, withinMs: number): Promise<boolean> {
   const { machine, network } = device
   const isQuiet = () => device.isHome() && machine.world().cloud.late.length === 0
   if (!(await device.runUntil(isQuiet, withinMs))) return false
-  if (machine.world().cloud.identity === activeName(device)) return true
+  if (knows(machine.world().cloud, activeName(device))) return true
   network.session()?.end('NETWORK_RESET', 'the connection is cut')
   return device.runUntil(isQuiet, withinMs)
 }
@@ -107,7 +107,7 @@ function wrongAtHome(device: Device, setting: Setting): readonly string[] {
   const { active } = lifecycle
   return [
     ...(holds(disk, active, setting.policy) ? [] : [`${nameOf(active)} is not on the device`]),
-    ...(cloud.identity === nameOf(active) ? [] : [`the cloud accepts ${cloud.identity}, and not ${nameOf(active)}`]),
+    ...(knows(cloud, nameOf(active)) ? [] : [`the cloud accepts ${cloud.identity}, and not ${nameOf(active)}`]),
     ...(disk.pointer === undefined || isSameRef(disk.pointer, active) ? [] : ['record and pointer disagree']),
   ]
 }

@@ -1,4 +1,4 @@
-import { nameOf } from '../../../agent/credential/credential-ref.ts'
+import { isPending, isSameRef, nameOf } from '../../../agent/credential/credential-ref.ts'
 import type { CredentialRef } from '../../../agent/credential/credential-ref.ts'
 import type { RotationPorts } from '../../../agent/credential/rotation-ports.ts'
 import type { AuthPolicy } from '../../../agent/credential/policy.ts'
@@ -8,10 +8,11 @@ import type { Assigned } from '../../../agent/hub/supervise.ts'
 import { createBell } from '../../../agent/telemetry/bell.ts'
 import { connect, register, settleLate, tolerates } from './cloud.ts'
 import type { Answered, Cloud, Presented, Reply } from './cloud.ts'
-import { holds } from './disk.ts'
+import { holds, nextGeneration, withCertificate } from './disk.ts'
 import { createSession } from './hub-session.ts'
 import type { AttendedSession, HubSession } from './hub-session.ts'
 import type { Machine } from './machine.ts'
+import { CERTIFICATE_MS } from './storage.ts'
 
 /** What the device and its watchers see of the network. */
 export interface Network {
@@ -39,7 +40,11 @@ const TOKEN_MS = HOUR_MS
 const SERVER_DATES_MS = 180 * 24 * HOUR_MS
 
 /** Everything between the device and the cloud: links under the real supervision, each request in three steps. */
-export function createNetwork(machine: Machine, policy: Pick<AuthPolicy, 'x509Enabled'>, watch: Watch): Network {
+export function createNetwork(
+  machine: Machine,
+  policy: Pick<AuthPolicy, 'x509Enabled' | 'onboarding'>,
+  watch: Watch,
+): Network {
   const outgoing = createBell()
   let live: AttendedSession | undefined
   /** The links that register or connect at this moment. */
@@ -116,6 +121,20 @@ export function createNetwork(machine: Machine, policy: Pick<AuthPolicy, 'x509En
     throw new Failure('UNEXPECTED', 'DPS answered without an assignment')
   }
 
+  /** The certificate that came with the answer, in one write; what is not stored by then never was. */
+  const store = (): CredentialRef => {
+    const { disk } = machine.world()
+    const ref = nextGeneration(disk)
+    const nowMs = machine.trueMs()
+    if (disk.isFull) throw new Failure('DISK_FULL', `the certificate ${ref.generation} was not written`)
+    machine.point(`before the write of ${ref.generation}`)
+    const certificate = { ref, notBeforeMs: nowMs, notAfterMs: nowMs + CERTIFICATE_MS, isManaged: true }
+    machine.change({ disk: withCertificate(disk, certificate) })
+    machine.note(`disk: ${ref.generation}`)
+    machine.point(`after the write of ${ref.generation}`)
+    return ref
+  }
+
   return {
     session: () => (live?.over === false ? live : undefined),
     changeCloud,
@@ -124,6 +143,12 @@ export function createNetwork(machine: Machine, policy: Pick<AuthPolicy, 'x509En
       if (!holds(machine.world().disk, ref, policy))
         throw new Failure('KEY_UNREADABLE', `${nameOf(ref)} is not on this device`)
       machine.note(`link with ${nameOf(ref)}, ${start}`)
+      let shown = ref
+      let issued: CredentialRef | undefined
+      let mayRest = start !== 'cached' && !isPending(ref)
+      const isManaged = () =>
+        policy.onboarding !== undefined &&
+        machine.world().disk.certificates.some((held) => held.isManaged && isSameRef(held.ref, shown))
       await supervise<Assigned, AttendedSession>(
         {
           clock: machine.clock,
@@ -137,9 +162,31 @@ export function createNetwork(machine: Machine, policy: Pick<AuthPolicy, 'x509En
             machine.change({ disk: { ...disk, assignment } })
             machine.point('after the write of the assignment')
           },
-          register: (until) => registerOnce(ref, until),
-          onRegistered: () => events.registered(),
-          open: (assignment, until) => open(assignment, ref, until),
+          async register(until) {
+            if (!isManaged()) {
+              const assigned = await registerOnce(shown, until)
+              if (isPending(shown)) issued = shown = store()
+              return assigned
+            }
+            const { assignment } = machine.world().disk
+            const rests = mayRest
+            mayRest = false
+            if (rests && assignment !== undefined) return assignment
+            throw new Failure('DPS_CSR_NEEDED', 'the certificate in use cannot be registered again')
+          },
+          onRegistered() {
+            const by = issued
+            issued = undefined
+            return events.registered(by !== undefined || !isManaged(), by)
+          },
+          open(assignment, until) {
+            const { pointer } = machine.world().disk
+            const other = pointer?.lane === 'x509' ? pointer : undefined
+            const presented = isPending(shown) ? other : shown
+            if (presented === undefined || isPending(presented))
+              throw new Failure('AUTH_NO_CERTIFICATE', 'DPS has not issued a certificate yet')
+            return open(assignment, presented, until)
+          },
           onSession: (session, until) =>
             session.attend({ machine, events, outgoing, onTwin: () => watch.onTwin() }, until),
           onState: () => undefined,
@@ -156,7 +203,7 @@ export function createNetwork(machine: Machine, policy: Pick<AuthPolicy, 'x509En
 function presentedBy(machine: Machine, ref: CredentialRef): Presented {
   const { disk, wallAheadMs } = machine.world()
   const name = nameOf(ref)
-  if (ref.lane === 'sas') return { name, stale: wallAheadMs < -TOKEN_MS }
+  if (ref.lane === 'sas' || isPending(ref)) return { name, stale: wallAheadMs < -TOKEN_MS }
   const held = disk.certificates.find((certificate) => certificate.ref.generation === ref.generation)
   const nowMs = machine.trueMs()
   return { name, stale: held === undefined || held.notAfterMs < nowMs || held.notBeforeMs > nowMs }

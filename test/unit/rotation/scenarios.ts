@@ -5,7 +5,7 @@ import { emptyMemory } from '../../../agent/credential/memory.ts'
 import type { Memory } from '../../../agent/credential/memory.ts'
 import type { AuthPolicy, HeldCertificate } from '../../../agent/credential/policy.ts'
 import type { AuthOrder, AuthWishes } from '../../../agent/credential/rotation-ports.ts'
-import { newCloud } from './cloud.ts'
+import { MANAGED, newCloud } from './cloud.ts'
 import { emptyDisk } from './disk.ts'
 import { nothingCounted } from './world.ts'
 import type { World } from './world.ts'
@@ -56,6 +56,8 @@ interface Beginning {
   readonly revoked?: readonly string[]
   /** The credential that the trouble is about. */
   readonly candidate: string
+  /** The certificates are those of DPS. */
+  readonly isManaged?: true
   /** The active credential is known by its record; else it is the one that the device was born with. */
   readonly hasRecord?: boolean
   readonly cutsAtFlip?: boolean
@@ -77,16 +79,19 @@ export function worldOf(beginning: Beginning): World {
     disk: {
       ...emptyDisk,
       hasSas,
-      certificates: certificates.map(heldFor),
+      certificates: certificates.map((name) => ({ ...heldFor(name), isManaged: beginning.isManaged === true })),
       pointer: hasRecord ? ref : undefined,
       record: hasRecord ? serialiseRecord(record) : undefined,
       assignment: ref === undefined ? undefined : { assignedHub: 'hub-1', deviceId: 'edge-1' },
     },
     cloud: {
       ...newCloud,
-      identity: active,
-      first: active,
-      tookLast: active === undefined ? undefined : { name: active, atMs: START_MS - 7 * DAY_MS },
+      identity: beginning.isManaged === true && ref?.lane === 'x509' ? MANAGED : active,
+      first: active ?? candidate,
+      tookLast:
+        active === undefined
+          ? undefined
+          : { name: beginning.isManaged === true ? 'sas' : active, atMs: START_MS - 7 * DAY_MS },
       candidate,
       revoked: beginning.revoked ?? [],
       cutsAtFlip: beginning.cutsAtFlip ?? true,
@@ -106,6 +111,7 @@ function heldFor(generation: string): HeldCertificate {
 }
 
 const weekProven = { x509ProvenSinceMs: START_MS - 7 * DAY_MS }
+const managed: AuthPolicy = { ...policy, onboarding: 'sas' }
 const usual = { policy, certificateAfterMs: 40_000 }
 
 export const scenarios: readonly Scenario[] = [
@@ -165,6 +171,62 @@ export const scenarios: readonly Scenario[] = [
       candidate: 'gen-0002',
     }),
     goal: 'gen-0002',
+  },
+  {
+    ...usual,
+    name: 'SAS to a certificate of DPS',
+    policy: managed,
+    start: worldOf({ active: 'sas', desired: { mode: 'x509' }, candidate: 'gen-0001' }),
+    goal: 'gen-0001',
+  },
+  {
+    ...usual,
+    name: 'born with a certificate of DPS',
+    policy: { ...managed, born: 'x509' },
+    start: worldOf({ active: undefined, isManaged: true, hasRecord: false, candidate: 'gen-0001' }),
+    goal: 'gen-0001',
+  },
+  {
+    ...usual,
+    name: 'a certificate of DPS that is revoked',
+    policy: managed,
+    start: worldOf({
+      active: 'gen-0001',
+      certificates: ['gen-0001'],
+      isManaged: true,
+      memory: weekProven,
+      revoked: ['gen-0001'],
+      candidate: 'gen-0002',
+    }),
+    goal: 'gen-0002',
+  },
+  {
+    ...usual,
+    name: 'renewal by DPS',
+    policy: managed,
+    start: worldOf({
+      active: 'gen-0001',
+      certificates: ['gen-0001'],
+      isManaged: true,
+      memory: weekProven,
+      desired: { renew: 'spring' },
+      candidate: 'gen-0002',
+    }),
+    goal: 'gen-0002',
+  },
+  {
+    ...usual,
+    name: 'a certificate of DPS to SAS',
+    policy: managed,
+    start: worldOf({
+      active: 'gen-0001',
+      certificates: ['gen-0001'],
+      isManaged: true,
+      memory: weekProven,
+      desired: { mode: 'sas' },
+      candidate: 'sas',
+    }),
+    goal: 'sas',
   },
   {
     ...usual,

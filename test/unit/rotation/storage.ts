@@ -1,5 +1,6 @@
-import { nameOf } from '../../../agent/credential/credential-ref.ts'
+import { nameOf, pendingRef } from '../../../agent/credential/credential-ref.ts'
 import { parseRecord, serialiseRecord } from '../../../agent/credential/journal.ts'
+import type { AuthPolicy } from '../../../agent/credential/policy.ts'
 import type { RotationPorts } from '../../../agent/credential/rotation-ports.ts'
 import { Failure } from '../../../agent/failure.ts'
 import { inventoryOf, nextGeneration, withCertificate } from './disk.ts'
@@ -8,7 +9,7 @@ import type { Machine } from './machine.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
-const CERTIFICATE_MS = 90 * 24 * HOUR_MS
+export const CERTIFICATE_MS = 90 * 24 * HOUR_MS
 
 export interface Issuing {
   /** From the request to the certificate; Infinity: never. */
@@ -21,7 +22,10 @@ type StoragePorts = Pick<
 >
 
 /** The ports of the rotation that write to the disk; each write is whole or has not happened. */
-export function createStorage(machine: Machine, { certificateAfterMs }: Issuing): StoragePorts {
+export function createStorage(
+  machine: Machine,
+  { certificateAfterMs, policy: { onboarding } }: Issuing & { readonly policy: Pick<AuthPolicy, 'onboarding'> },
+): StoragePorts {
   const disk = () => machine.world().disk
 
   /** One durable write, and the moments before and after it. */
@@ -52,6 +56,7 @@ export function createStorage(machine: Machine, { certificateAfterMs }: Issuing)
       write(`the pointer, ${nameOf(ref)}`, (before) => ({ ...before, pointer: ref }))
     },
     async obtain(signal) {
+      if (onboarding !== undefined) return pendingRef
       while (disk().isFull) await machine.clock.wait(MINUTE_MS, signal)
       const asked = machine.trueMs()
       if (disk().requestedAtMs === undefined) write('a request', (before) => ({ ...before, requestedAtMs: asked }))
