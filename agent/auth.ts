@@ -2,7 +2,7 @@ import { obtainAtLast } from './certificate.ts'
 import { isManagedKind } from './config/paths.ts'
 import type { Attendance } from './connected.ts'
 import type { Audit } from './credential/audit.ts'
-import { FILES, isSameRef, nameOf, pendingRef } from './credential/credential-ref.ts'
+import { FILES, isSameRef, nameOf } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
 import { destroySecret, IN_MEMORY, OUT_OF_REACH } from './credential/destroy.ts'
 import { openJournal } from './credential/journal.ts'
@@ -12,10 +12,13 @@ import { createRotation } from './credential/rotation.ts'
 import { secretPaths } from './credential/sas-secret.ts'
 import { openVault } from './credential/vault.ts'
 import { asFailure, Failure } from './failure.ts'
+import { createLive } from './live.ts'
+import type { Session } from './hub/session.ts'
 import { keepConnected, reachForRehearsal } from './link.ts'
 import { loadCredential, loadPair, loadPresent, readSas, refOf, takeInventory } from './loaded.ts'
 import type { Credentials } from './loaded.ts'
-import { makeRequest, readOnboarding } from './managed.ts'
+import { readOnboarding } from './managed.ts'
+import { obtainManaged } from './over-hub.ts'
 import { livePolicyOf } from './policy.ts'
 import type { Clock } from './system/clock.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
@@ -46,6 +49,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
   const journal = openJournal(stateDir, clock, onTrouble)
   const credentials: Credentials = { config, vault }
   const away = measureAbsence(clock)
+  const live = createLive<Session>()
   let toldLast = ''
   const tellOnce = (failure: Failure) => {
     if (failure.message !== toldLast) onTrouble(failure)
@@ -68,17 +72,14 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     pointer: () => vault.pointer(),
     activate: (ref) => vault.activate(ref),
     async obtain(signal) {
-      if (isManagedKind(config.issuer.kind)) {
-        await makeRequest(vault, config)
-        return pendingRef
-      }
+      if (isManagedKind(config.issuer.kind)) return obtainManaged({ vault, live, parts }, signal)
       return refOf(await obtainAtLast(vault, parts, signal))
     },
     async link(ref, start, events, signal) {
       const loaded = await loadCredential(ref, credentials)
       const fallback = 'pending' in loaded ? await loadPresent(credentials) : undefined
       const linkEvents = away.watched(watched(events, watch))
-      await keepConnected({ loaded, fallback, vault, start, ca, events: linkEvents }, parts, signal)
+      await keepConnected({ loaded, fallback, vault, live, start, ca, events: linkEvents }, parts, signal)
     },
     async rehearse(ref) {
       const loaded = await loadCredential(ref, credentials).catch(asFailure)

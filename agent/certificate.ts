@@ -1,3 +1,4 @@
+import { isManagedKind } from './config/paths.ts'
 import type { Attendance } from './connected.ts'
 import { obtainCertificate } from './credential/obtain.ts'
 import type { ObtainEvent } from './credential/obtain.ts'
@@ -6,6 +7,7 @@ import type { Vault } from './credential/vault.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Connection, Facts } from './facts.ts'
 import { asFailure, Failure } from './failure.ts'
+import type { Issuer } from './issue/port.ts'
 import { issuerOf } from './issuer.ts'
 import { checkChain } from './pki/chain.ts'
 import { layDownChain } from './pki/exchange.ts'
@@ -24,7 +26,7 @@ const OBTAIN_RETRY = { baseMs: 5_000, capMs: 300_000 }
 export async function obtainAtLast(vault: Vault, parts: Attendance, signal: AbortSignal): Promise<X509Credential> {
   const { clock, facts, log, random } = parts
   for (let failed = 0; ; failed += 1) {
-    const outcome = await obtain(vault, parts, signal).catch(asFailure)
+    const outcome = await obtainFrom(issuerOf(vault, parts), vault, parts, signal).catch(asFailure)
     if (!(outcome instanceof Failure)) return outcome
     signal.throwIfAborted()
     if (isNewborn(facts) && outcome.kind !== 'transient') throw outcome
@@ -35,15 +37,26 @@ export async function obtainAtLast(vault: Vault, parts: Attendance, signal: Abor
   }
 }
 
-/** Makes the request, or takes up the one that waits, and stays until its chain is in the vault. */
-async function obtain(vault: Vault, parts: Attendance, signal: AbortSignal): Promise<X509Credential> {
+/**
+ * Makes the request, or takes up the one that waits, and stays until its chain is in the vault.
+ *
+ * @throws Failure of the vault or the issuer
+ * @throws signal.reason when aborted; the request stays in the vault
+ */
+export async function obtainFrom(
+  source: Issuer,
+  vault: Vault,
+  parts: Attendance,
+  signal: AbortSignal,
+): Promise<X509Credential> {
   const { config, clock, facts } = parts
   const { registrationId } = config.device
   facts.awaitingSinceMs = clock.now()
   if (isNewborn(facts)) facts.connection = waitingForCertificate(facts)
   const report = (event: ObtainEvent) => logObtaining(event, parts)
-  const wanted = { registrationId, keyType: config.auth.x509.keyType }
-  return obtainCertificate(wanted, { vault, source: issuerOf(vault, parts), clock, report }, signal).finally(() => {
+  const { keyType } = config.auth.x509
+  const wanted = { registrationId, keyType, ...(isManagedKind(config.issuer.kind) && { exactly: true as const }) }
+  return obtainCertificate(wanted, { vault, source, clock, report }, signal).finally(() => {
     facts.awaitingSinceMs = undefined
     facts.request = undefined
   })
@@ -96,7 +109,9 @@ function logObtaining(event: ObtainEvent, { config, facts, log, news }: Attendan
       const { keyKind, keyFile } = event.request
       return log.warn('waiting for a certificate', {
         ...{ keyKind, keyFile, requestsDir: config.paths.requestsDir, issuedDir: config.paths.issuedDir },
-        advice: 'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem',
+        advice: isManagedKind(config.issuer.kind)
+          ? 'Nothing to do: the hub issues it.'
+          : 'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem',
       })
     }
     case 'refused':

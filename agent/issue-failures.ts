@@ -13,6 +13,23 @@ export const issueFailures = {
     meaning: 'Only DPS knows where the device belongs now, and it tells so only together with a new certificate.',
     advice: 'Nothing to do: the agent asks for another certificate as soon as its policy allows a move.',
   },
+  HUB_ISSUES_LATER: {
+    kind: 'transient',
+    meaning:
+      'The hub did not issue a certificate this time. It is asked again after a while, and DPS after eight times.',
+    advice: 'Nothing to do, unless it lasts: the message has the words of the hub.',
+  },
+  HUB_ISSUES_NOTHING: {
+    kind: 'refused',
+    meaning: 'The hub does not issue certificates for this device, so that DPS is asked instead.',
+    advice:
+      'With 403010 the hub is not of the tier GEN2: set issuer.kind = "dps". Else the message has the words of the hub.',
+  },
+  HUB_CSR_REFUSED: {
+    kind: 'refused',
+    meaning: 'The hub refuses the certificate request for what it is; it is made anew with another key once.',
+    advice: 'Set auth.x509.keyType = "ec-p384", which the documents ask for, then: systemctl restart iot-device-agent',
+  },
   ISSUER_PROGRAM_FAILED: {
     kind: 'transient',
     meaning: 'The program that turns the certificate request into a certificate did not give one.',

@@ -7,6 +7,7 @@ import type { Vault } from './credential/vault.ts'
 import { isManaged } from './credential/x509-credential.ts'
 import type { Connection } from './facts.ts'
 import { Failure } from './failure.ts'
+import type { Live } from './live.ts'
 import { openSession } from './hub/session.ts'
 import type { Session, SessionOptions } from './hub/session.ts'
 import { supervise } from './hub/supervise.ts'
@@ -26,6 +27,9 @@ const REGISTRATION_MS = 180_000
 /** Well above every deadline of an attempt to connect. */
 const STUCK_AFTER_MS = 300_000
 
+/** The version of the hub that issues certificates. Source: azure-protocols, 3.3. */
+const RENEWING_API_VERSION = '2025-08-01-preview'
+
 /** Links so far, for a name of each. */
 let links = 0
 
@@ -41,6 +45,8 @@ export interface LinkOptions {
   /** The certificate that the device shows while one that is pending cannot be had; undefined for none. */
   readonly fallback?: Loaded | undefined
   readonly vault: Vault
+  /** Where the session is to be had by whoever asks for a certificate on it. */
+  readonly live: Live<Session>
   readonly start: LinkStart
   /** PEM of the only roots to trust for servers; those of the runtime when undefined. */
   readonly ca: string | undefined
@@ -53,7 +59,7 @@ export interface LinkOptions {
  * @throws Failure KEY_UNREADABLE when the key cannot even be looked at
  */
 export async function keepConnected(
-  { loaded: wanted, fallback, start, ca, events, vault }: LinkOptions,
+  { loaded: wanted, fallback, start, ca, events, vault, live }: LinkOptions,
   parts: Attendance,
   signal: AbortSignal,
 ): Promise<void> {
@@ -130,12 +136,13 @@ export async function keepConnected(
         const inbox = createDesiredInbox()
         const shown = 'pending' in loaded ? (fallback ?? loaded) : loaded
         const { keepAliveSeconds } = config.hub
+        const apiVersion = config.issuer.kind === 'hub-credentials' ? { apiVersion: RENEWING_API_VERSION } : {}
         const productInfo = `iot-device-agent/${version}`
         const onDesired: SessionOptions['onDesired'] = (desired) => inbox.put(desired)
         const session = await openSession(
           {
             ...{ host: assignedHub, deviceId, credential: wireCredentialOf(shown), ...trust, keepAliveSeconds },
-            ...{ clock, random, productInfo, modelId: MODEL_ID, onDesired },
+            ...{ clock, random, productInfo, modelId: MODEL_ID, onDesired, ...apiVersion },
             onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
           },
           until,
@@ -144,13 +151,11 @@ export async function keepConnected(
         const close = () => session[Symbol.asyncDispose]()
         return { session, inbox, ended: session.ended, [Symbol.asyncDispose]: close }
       },
-      onSession: ({ session, inbox }, until) =>
-        attend(
-          session,
-          inbox,
-          { ...parts, onTwinRead: () => events.twinRead(), onAcknowledged: () => events.acknowledged() },
-          until,
-        ),
+      async onSession({ session, inbox }, until) {
+        const told = { onTwinRead: () => events.twinRead(), onAcknowledged: () => events.acknowledged() }
+        live.enter(session)
+        await attend(session, inbox, { ...parts, ...told }, until).finally(() => live.leave(session))
+      },
       onState(state) {
         promise(longestMs(state))
         if (!isShown) return showCandidate(state, parts)

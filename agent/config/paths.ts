@@ -24,6 +24,8 @@ export interface Paths {
   readonly sasAssignmentFile: string
   /** What was done about the credentials, one line each. */
   readonly auditFile: string
+  /** Under which ID a certificate request went to the hub. */
+  readonly hubRequestFile: string
   /** The last time that was believed. */
   readonly clockFile: string
   /** Samples that the cloud has not acknowledged yet. */
@@ -70,6 +72,7 @@ export function deriveConfig(settings: Settings): Config {
       issuedDir: join(folder, 'issued'),
       assignmentFile: join(stateDir, 'assignment.json'),
       sasAssignmentFile: join(stateDir, 'assignment-sas.json'),
+      hubRequestFile: join(stateDir, 'hub-request.json'),
       auditFile: join(stateDir, 'audit.ndjson'),
       clockFile: join(stateDir, 'clock'),
       outboxFile: join(stateDir, 'outbox.db'),
@@ -82,7 +85,7 @@ export function deriveConfig(settings: Settings): Config {
 
 /** Whether certificates come by certificate management, whose documents ask for P-384. Source: azure-protocols, 3.5. */
 export function isManagedKind(kind: Settings['issuer']['kind']): boolean {
-  return kind === 'dps'
+  return kind === 'dps' || kind === 'hub-credentials'
 }
 
 function deriveAuth({ auth, issuer }: Settings): Config['auth'] {

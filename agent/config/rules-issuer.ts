@@ -40,7 +40,7 @@ const pairsAreComplete: Rule = (_, found) =>
 /** DPS issues by what the device shows, at each expiry anew: that must be there, and stay. */
 const onboardingStays: Rule = (values, found) => {
   const kind = values.get('issuer.kind')
-  if (kind !== 'dps') return []
+  if (kind !== 'dps' && kind !== 'hub-credentials') return []
   if (found.has('issuer.dps.certificateFile')) return []
   if (!found.has('auth.sas.keyFile'))
     return [

@@ -120,7 +120,7 @@ const est = table('An EST server (RFC 7030) that issues certificates, with issue
 })
 
 const dpsIssuer = table(
-  'Certificate management by DPS, a preview, with issuer.kind = "dps": what the device shows to DPS, now and for each ' +
+  'Certificate management by DPS, a preview, with issuer.kind = "dps" or "hub-credentials": what the device shows to DPS, now and for each ' +
     'certificate that it is ever issued. Without a pair of files that is its symmetric key, auth.sas.keyFile.',
   {
     certificateFile: exactOptional(
@@ -143,11 +143,12 @@ const dpsIssuer = table(
 
 const issuer = table('Where the certificate comes from.', {
   kind: optional(
-    setting(oneOf('folder', 'command', 'est', 'dps'), {
+    setting(oneOf('folder', 'command', 'est', 'dps', 'hub-credentials'), {
       description:
         'Who turns the certificate request of this device into a certificate. "folder" writes requests/ID.csr and waits for issued/ID.pem, for ' +
         'install-certificate, or for the direct method installCertificate. "command" runs a program as well, "est" asks an EST server as well. ' +
-        '"dps" has DPS issue a certificate with each registration: a preview of Azure, for enrollments with a credential policy.',
+        '"dps" has DPS issue a certificate with each registration, and "hub-credentials" has the hub renew what DPS issued: previews of Azure, for ' +
+        'enrollments with a credential policy.',
       aliases: ['type'],
     }),
     'folder',

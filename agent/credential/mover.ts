@@ -19,11 +19,11 @@ import { isProven, isRestored } from './proof.ts'
 import type { RecordKeeper } from './record-keeper.ts'
 import { recover } from './recover.ts'
 import { isTerminalRefusal, withRefusal } from './refusals.ts'
-import type { LinkStart, RotationPorts } from './rotation-ports.ts'
+import type { RotationPorts } from './rotation-ports.ts'
 import { provenNow, wrongCredential } from './proven.ts'
 import { latenessOf, refusalToPrepare, setbackOf } from './setback.ts'
 import { hasThirdWay, wayBack } from './way-back.ts'
-import { freshStep } from './step.ts'
+import { freshStep, startOf } from './step.ts'
 import type { Step } from './step.ts'
 import { firstTurn, isTurnOver, otherTurn } from './turn.ts'
 import type { Turn } from './turn.ts'
@@ -465,9 +465,4 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
       if (ready !== undefined) await beReady(ready)
     },
   }
-}
-
-function startOf({ phase }: Lifecycle): LinkStart {
-  if (phase === 'registering') return 'registerOnly'
-  return phase === 'rollingBack' ? 'registerFirst' : 'cached'
 }

@@ -68,6 +68,8 @@ export interface Vault {
    * @throws Failure DISK_FULL, STATE_UNWRITABLE, KEY_EXPOSED
    */
   request(wanted: Wanted): Promise<PendingRequest>
+  /** Puts the waiting request aside, so that the next one is of another key. @throws Failure STATE_UNWRITABLE, DISK_FULL */
+  renounce(): Promise<void>
   /**
    * Turns the waiting request and its chain into the next generation; the pointer stays where it is. Durable when it
    * resolves; when it is cut off, the request still waits, or the next look at the vault finishes this. A chain that
@@ -198,6 +200,7 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
       }
       throw new Failure('UNEXPECTED', `${places.pending} is changed by somebody else all the time`)
     },
+    renounce: () => supersede(places.pending, clock.now()),
     async accept(chain, issuedBy) {
       // Sets aside a pointer to nothing: the new generation must not be in use because of the name that it is given.
       await pointer()

@@ -7,6 +7,9 @@ import type { Delivery } from '../wire/guarded-base.ts'
 import type { SasToken } from '../wire/sas-token.ts'
 import { createWire } from '../wire/wire.ts'
 import type { Peer, Wire } from '../wire/wire.ts'
+import { CREDENTIAL_PREFIXES } from './credential-topics.ts'
+import { createCredentialTransport } from './credential-transport.ts'
+import type { CredentialAnswer, RequestCertificate } from './credential-transport.ts'
 import { createDesiredCopy } from './desired.ts'
 import { createGate } from './gate.ts'
 import { createInFlight } from './in-flight.ts'
@@ -31,6 +34,8 @@ export interface SessionOptions extends SdkClientOptions {
   readonly host: string
   /** PEM of the only roots to trust; without it, the roots that the runtime brings. */
   readonly ca?: string
+  /** Of the hub, in place of the one that the SDK asks for: a preview knows more. */
+  readonly apiVersion?: string
   /** 30 to 45 s let a half-open connection be noticed within 90 s: twice this. */
   readonly keepAliveSeconds: number
   /**
@@ -75,6 +80,12 @@ export interface Session extends AsyncDisposable {
    * @throws Failure HUB_REFUSED_TOPIC, HUB_NO_ANSWER, or that of `ended`
    */
   serveMethods(answer: AnswerMethod): Promise<void>
+  /**
+   * Has the answers to certificate requests heard from now on, and gives the way to hand one in (a preview).
+   *
+   * @throws Failure HUB_REFUSED_TOPIC, HUB_NO_ANSWER, or that of `ended`
+   */
+  openCredentials(onAnswer: (answer: CredentialAnswer) => void): Promise<RequestCertificate>
   /**
    * Resolves when the hub has acknowledged the message. One that stays unacknowledged ends the session: only a new
    * connection can send it again. How many are sent at a time is for the caller to bound.
@@ -121,6 +132,7 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
     keepAliveSeconds: options.keepAliveSeconds,
     clock,
     receive: (delivery) => receive(delivery),
+    ...(options.apiVersion !== undefined && { apiVersion: options.apiVersion }),
   })
   const onTrouble = (failure: Failure) => options.onTrouble?.(failure)
   const twin = createTwinTransport({ wire, inFlight: requests, onPatch: (patch) => copy.take(patch) })
@@ -135,9 +147,11 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
     over.signal,
   )
   const methods = createMethodTransport({ wire, inFlight: requests, clock, onTrouble }, over.signal)
+  const credentials = createCredentialTransport({ wire, inFlight: requests })
   // Nothing else is subscribed. A session that the hub kept may still hold topics of another client: not for the SDK.
   const receive = ({ topic, payload }: Delivery): undefined => {
     if (topic.startsWith(TWIN_PREFIX)) twin.receive({ topic, payload })
+    if (CREDENTIAL_PREFIXES.some((prefix) => topic.startsWith(prefix))) credentials.receive({ topic, payload })
     if (topic.startsWith(METHOD_PREFIX)) methods.receive({ topic, payload })
   }
 
@@ -176,6 +190,7 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
         await twin.patchReported(patch)
       }),
     serveMethods: (answer) => gate.pass(() => methods.serve(answer, gate)),
+    openCredentials: (onAnswer) => gate.pass(() => credentials.open(onAnswer)),
     send: (message) =>
       gate.pass(async () => {
         const acknowledged = client.sendEvent(toSdkMessage(message)).catch((cause: unknown) => {

@@ -42,6 +42,8 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'certificate.ts': ['*'],
   'issuer.ts': ['*'],
   'managed.ts': ['*'],
+  'live.ts': ['*'],
+  'over-hub.ts': ['*'],
   'link.ts': ['*'],
   'connected.ts': ['*'],
   'reload.ts': ['*'],

@@ -43,6 +43,7 @@ function attended() {
       return promise
     },
     serveMethods: () => Promise.resolve(),
+    openCredentials: () => Promise.reject(new Error('nobody asks')),
     send: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }

@@ -71,6 +71,7 @@ test('the two required variables alone are a whole configuration, with the docum
       issuedDir: '/var/lib/iot-device-agent/issued',
       assignmentFile: '/var/lib/iot-device-agent/assignment.json',
       sasAssignmentFile: '/var/lib/iot-device-agent/assignment-sas.json',
+      hubRequestFile: '/var/lib/iot-device-agent/hub-request.json',
       auditFile: '/var/lib/iot-device-agent/audit.ndjson',
       clockFile: '/var/lib/iot-device-agent/clock',
       outboxFile: '/var/lib/iot-device-agent/outbox.db',
