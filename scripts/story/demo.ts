@@ -8,6 +8,7 @@
 import { parseArgs } from 'node:util'
 import { tellFirst } from './first.ts'
 import { tellOffline } from './offline.ts'
+import { tellRenewal } from './renewal.ts'
 import { tellTransition } from './transition.ts'
 import { beginTelling } from './words.ts'
 import type { Telling, Told } from './words.ts'
@@ -35,6 +36,11 @@ const stories: Readonly<Record<string, Story>> = {
     about: 'a night without the hub: 10,000 samples of a local program, the agent killed, its disk filled',
     takes: [],
     tell: (telling) => tellOffline(telling),
+  },
+  renewal: {
+    about: 'certificates over the hub, from DPS and from an EST server; three renewals, and one that is refused',
+    takes: [],
+    tell: (telling) => tellRenewal(telling),
   },
   transition: {
     about: 'SAS to X.509 by twin, a bad authority, X.509 revoked and restored, SAS retired',

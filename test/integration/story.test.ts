@@ -42,6 +42,18 @@ describe('the demo', { concurrency: true }, () => {
     assert.ok(Number(seconds) < 60, `${String(seconds)} s`)
   })
 
+  test('the story of renewals holds in every point, in less than 90 seconds', async () => {
+    const ran = await play('--story', 'renewal', '--json')
+    const { seconds, ...claims } = resultOf(ran)
+    const all = [
+      ...['ok', 'certifiedOverHub', 'certifiedByDps', 'enrolledAtEst', 'reenrolledAtEst', 'threeRenewals'],
+      ...['refusedRenewalKeptTheOld', 'renewedAfterwards', 'oneSessionAtATime', 'nothingLost'],
+    ]
+    assert.deepEqual(claims, Object.fromEntries(all.map((name) => [name, true])), ran.stdout)
+    assert.equal(ran.status, 0)
+    assert.ok(Number(seconds) < 90, `${String(seconds)} s`)
+  })
+
   test('the story of a night without the hub: what was accepted is what came, in order', async () => {
     const ran = await play('--story', 'offline', '--json')
     const { ok, accepted, received, missing, foreign, outOfOrder, kills, diskFilled, waitingInOutbox } = resultOf(ran)
