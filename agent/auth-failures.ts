@@ -8,6 +8,11 @@ export const authFailures = {
     advice:
       'Lay down the key of this device (mode 0600, owned by the agent) and name it in auth.sas.keyFile, or stay on X.509.',
   },
+  KEY_STORE_UNAVAILABLE: {
+    kind: 'transient',
+    meaning: 'The token that holds the private key, or is to make one, cannot be used. Nothing is lost.',
+    advice: 'Check the token and its drop-in as docs/keys.md says: systemctl show -p Environment iot-device-agent',
+  },
   AUTH_NO_CERTIFICATE: {
     kind: 'transient',
     meaning: 'This device has no certificate yet: DPS is to issue the first one.',

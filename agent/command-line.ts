@@ -136,8 +136,9 @@ function credentialSettings(config: Config): CredentialSettings {
   const { device, auth, paths } = config
   const { stateDir, requestsDir, issuedDir } = paths
   const { registrationId } = device
+  const { keyType, keyStore, token } = auth.x509
   const pair = providedPair(config)
-  return { stateDir, requestsDir, issuedDir, registrationId, keyType: auth.x509.keyType, pair }
+  return { stateDir, requestsDir, issuedDir, registrationId, keyType, keyStore, token, pair }
 }
 
 /** Commander has printed its own message; anything else is printed here. */

@@ -1,4 +1,5 @@
 import { asFailure, Failure } from '../failure.ts'
+import type { KeyPlace } from '../credential/token-key.ts'
 import type { FailureCode } from '../failure.ts'
 import type { ExchangeFolders } from '../pki/exchange.ts'
 import type { KeyType } from '../pki/key.ts'
@@ -6,7 +7,7 @@ import type { Clock } from '../system/clock.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** What the commands about keys and certificates take from the configuration. */
-export interface CredentialSettings extends ExchangeFolders {
+export interface CredentialSettings extends ExchangeFolders, KeyPlace {
   readonly stateDir: string
   readonly registrationId: string
   readonly keyType: KeyType

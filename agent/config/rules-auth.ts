@@ -26,6 +26,16 @@ function withoutSas(claim: string, key: string): Pick<Problem, 'problem' | 'reme
   }
 }
 
+const tokenIsNamed: Rule = (values, found) => {
+  if (values.get('auth.x509.keyStore') !== 'pkcs11' || found.has('auth.x509.token')) return []
+  return [
+    problemAt(found, 'auth.x509.token', {
+      problem: 'It is missing beside auth.x509.keyStore = "pkcs11".',
+      remedy: 'Write the label of the token, as pkcs11-tool --list-token-slots shows it: [auth.x509] token = "iot"',
+    }),
+  ]
+}
+
 const oneSecret: Rule = (_, found) => {
   const [first, second] = sasKeys
   if (!found.has(first) || !found.has(second)) return []
@@ -78,4 +88,4 @@ const fallbackEnds: Rule = (values, found) => {
 }
 
 /** What holds between the keys below `auth`. */
-export const authRules: readonly Rule[] = [sasIsThere, oneSecret, laneIsOn, renewalHasRoom, fallbackEnds]
+export const authRules: readonly Rule[] = [sasIsThere, oneSecret, tokenIsNamed, laneIsOn, renewalHasRoom, fallbackEnds]

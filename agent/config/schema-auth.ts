@@ -1,6 +1,6 @@
 import { exactOptional, optional } from 'valibot'
 import { setting, table } from './setting.ts'
-import { absolutePath, instant, oneOf, secretReference, wholeNumber, yesOrNo } from './values.ts'
+import { absolutePath, instant, oneOf, secretReference, tokenLabel, wholeNumber, yesOrNo } from './values.ts'
 
 const x509 = table('The certificate that this device shows to DPS and to the hub.', {
   enabled: optional(
@@ -27,6 +27,23 @@ const x509 = table('The certificate that this device shows to DPS and to the hub
       example: '/etc/iot-certs/press-07.key',
       otherwise: 'the key and certificate in the state folder',
       aliases: ['key', 'privateKey', 'privateKeyFile'],
+    }),
+  ),
+  keyStore: optional(
+    setting(oneOf('file', 'pkcs11', 'tpm'), {
+      description:
+        'Where the agent makes its keys: a file that only the agent can read, a PKCS#11 token, or the TPM, neither of which gives a key away. ' +
+        'docs/keys.md says what a token needs. It counts from the next certificate on.',
+      aliases: ['keyProvider', 'hsm'],
+    }),
+    'file',
+  ),
+  token: exactOptional(
+    setting(tokenLabel(), {
+      description: 'With keyStore = "pkcs11": the label of the token.',
+      example: 'iot',
+      otherwise: 'required with keyStore = "pkcs11"',
+      aliases: ['tokenLabel'],
     }),
   ),
   keyType: exactOptional(

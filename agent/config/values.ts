@@ -102,6 +102,10 @@ export const registrationId = () => pipe(string(), regex(/^[^\0]{1,128}$/), desc
 export const sourceName = () =>
   pipe(string(), regex(/^[A-Za-z0-9._-]{1,64}$/), description('1 to 64 letters, digits, dots, underscores and hyphens'))
 
+/** The label of a PKCS#11 token: at most 32 bytes, by the standard. */
+export const tokenLabel = () =>
+  pipe(string(), regex(/^[\x20-\x7e]{1,32}$/), description('1 to 32 printable characters'))
+
 /** The name of a component, as DTDL 2 has it. */
 export const componentName = () =>
   pipe(

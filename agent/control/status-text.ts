@@ -99,6 +99,12 @@ function deviceText({ device }: Status): string {
     : `${deviceId} (registration ID ${registrationId})`
 }
 
+/** The file of a key that lives in a token only names it. */
+function storeText(store: string | undefined): string {
+  if (store === 'pkcs11') return ' in a PKCS#11 token'
+  return store === 'tpm' ? ' in the TPM' : ''
+}
+
 function authRows(status: Status, because: string): readonly string[] {
   const { auth, atMs } = status
   const { certificate, key } = auth
@@ -119,7 +125,7 @@ function authRows(status: Status, because: string): readonly string[] {
       ? []
       : [row(auth.move === undefined ? 'Fallback' : 'Move', doing)]),
     ...certificateRows,
-    row('Key', key === undefined ? 'none' : `${key.path}, mode ${key.mode}, ${key.kind}`),
+    row('Key', key === undefined ? 'none' : `${key.path}, mode ${key.mode}, ${key.kind}${storeText(key.store)}`),
   ]
 }
 

@@ -62,6 +62,8 @@ export interface CertificateStatus {
   readonly notAfter: string
   readonly renewAt?: string
   readonly issuedBy: string
+  /** An agent of an earlier version does not say. */
+  readonly keyStore?: string
 }
 
 export interface KeyStatus {
@@ -70,6 +72,8 @@ export interface KeyStatus {
   readonly mode: string
   /** `ec-p256`, `rsa-2048`, … */
   readonly kind: string
+  /** `file`, `pkcs11` or `tpm`; an agent of an earlier version does not say. */
+  readonly store?: string
 }
 
 /** An agent of an earlier version told nothing of outbox, sources and socket. */

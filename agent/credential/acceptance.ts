@@ -25,11 +25,16 @@ export async function finishAcceptance(places: Places): Promise<void> {
   if (!(await exists(join(places.pending, CHAIN_FILE)))) return
   // Before the look: whoever else finishes it takes this very name, so that no other request can be given it.
   const name = nextName(await readdir(places.folder))
-  const pending = await readPending(places.pending)
-  if (pending.state !== 'whole') return
+  const pending = await readPending(places.pending).catch(laterInToken)
+  if (pending?.state !== 'whole') return
   const chainPem = await readIfThere(join(places.pending, CHAIN_FILE))
   if (chainPem === undefined || !tryPairing(pending.keyPem, pending.request.keyFile, chainPem).ok) return
   await becomeGeneration(places, name)
+}
+
+/** A token that does not answer now keeps nothing else from its work: this is finished at a later look. */
+function laterInToken(error: unknown): undefined {
+  if (!(error instanceof Failure) || error.code !== 'KEY_STORE_UNAVAILABLE') throw error
 }
 
 /**

@@ -29,7 +29,7 @@ export function nextName(entries: readonly string[]): string {
   return `gen-${String(highest + 1).padStart(4, '0')}`
 }
 
-/** @throws Failure KEY_EXPOSED */
+/** @throws Failure KEY_EXPOSED, KEY_STORE_UNAVAILABLE */
 export async function readGeneration(vault: string, name: string): Promise<GenerationState> {
   const folder = join(vault, name)
   if (!(await requirePrivate(folder))) return { state: 'absent' }
@@ -49,12 +49,13 @@ export async function readGeneration(vault: string, name: string): Promise<Gener
   }
 }
 
-/** A key that cannot be parsed is one more way to be torn. */
+/** A key that cannot be parsed is one more way to be torn; one in a token that does not answer is not. */
 export function tryPairing(keyPem: string, keyFile: string, chainPem: string): Pairing {
   try {
     return pairUp(keyPem, keyFile, chainPem)
   } catch (error) {
-    if (error instanceof Failure) return { ok: false, reason: 'unreadable', why: error.message }
+    if (error instanceof Failure && error.code !== 'KEY_STORE_UNAVAILABLE')
+      return { ok: false, reason: 'unreadable', why: error.message }
     throw error
   }
 }

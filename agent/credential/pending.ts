@@ -3,11 +3,12 @@ import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
 import { makeCsr } from '../pki/csr.ts'
-import { keyKind, keyToPem, makeKey, readKey } from '../pki/key.ts'
+import { keyKind, readKey } from '../pki/key.ts'
 import type { KeyType } from '../pki/key.ts'
 import { exists, readIfThere, writeDurably } from '../system/files.ts'
 import { makeFolderDurably } from './durable-folder.ts'
 import { readVaultKey, requirePrivate } from './private-file.ts'
+import type { MakeKeyPem } from './token-key.ts'
 
 /** What a request is made for. */
 export interface Wanted {
@@ -45,7 +46,7 @@ const META_FILE = 'meta.json'
 
 const TORN_KEY = 'its key is missing or unreadable, so that a chain for this request fits no more'
 
-/** @throws Failure KEY_EXPOSED */
+/** @throws Failure KEY_EXPOSED, KEY_STORE_UNAVAILABLE */
 export async function readPending(folder: string): Promise<PendingState> {
   if (!(await requirePrivate(folder))) return { state: 'absent' }
   const keyFile = join(folder, KEY_FILE)
@@ -67,11 +68,17 @@ export async function readPending(folder: string): Promise<PendingState> {
  * @returns false when somebody else was first
  * @throws Failure DISK_FULL, STATE_UNWRITABLE, CONFIG_INVALID
  */
-export async function makePending(folder: string, wanted: Wanted, nowMs: number): Promise<boolean> {
-  const key = await makeKey(wanted.keyType)
+export async function makePending(
+  folder: string,
+  wanted: Wanted,
+  nowMs: number,
+  makeKeyPem: MakeKeyPem,
+): Promise<boolean> {
+  const keyPem = await makeKeyPem(wanted.keyType)
+  const key = readKey(keyPem, join(folder, KEY_FILE))
   const { pem } = await makeCsr(key, wanted.registrationId)
   return makeFolderDurably(folder, {
-    [KEY_FILE]: keyToPem(key),
+    [KEY_FILE]: keyPem,
     [CSR_FILE]: pem,
     [META_FILE]: writeMeta(wanted.registrationId, nowMs),
   })
@@ -120,7 +127,8 @@ function parseKey(pem: string | undefined, where: string): KeyObject | Failure {
   try {
     return readKey(pem ?? '', where)
   } catch (error) {
-    if (error instanceof Failure) return error
+    // A token that does not answer now holds its key as before: nothing is torn.
+    if (error instanceof Failure && error.code !== 'KEY_STORE_UNAVAILABLE') return error
     throw error
   }
 }

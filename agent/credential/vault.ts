@@ -15,6 +15,8 @@ import { makePending, mendPending, readPending } from './pending.ts'
 import type { PendingRequest, PendingState, Wanted } from './pending.ts'
 import { requirePrivate } from './private-file.ts'
 import { finishRemovals, removeGeneration } from './prune.ts'
+import { makeKeyInFile } from './token-key.ts'
+import type { MakeKeyPem } from './token-key.ts'
 import type { X509Credential } from './x509-credential.ts'
 
 export type { PendingRequest, Wanted } from './pending.ts'
@@ -102,10 +104,16 @@ const MAX_TURNS = 5
  * @param onRepair told of everything that is found torn and set aside or mended, now or later, as STATE_TORN, and of the
  *   generations that are left out, with the reason: to be logged
  * @throws Failure KEY_EXPOSED      others can reach it; the message has the command that mends it
+ * @param makeKeyPem makes the key of each request; in the vault when left out
  * @throws Failure STATE_LINKED     its folder is a symbolic link
  * @throws Failure STATE_UNWRITABLE, DISK_FULL
  */
-export async function openVault(stateDir: string, clock: Clock, onRepair: (failure: Failure) => void): Promise<Vault> {
+export async function openVault(
+  stateDir: string,
+  clock: Clock,
+  onRepair: (failure: Failure) => void,
+  makeKeyPem: MakeKeyPem = makeKeyInFile,
+): Promise<Vault> {
   const folder = join(stateDir, 'credentials')
   const places = { folder, pending: join(folder, 'pending'), pointer: join(folder, 'active') }
   const leftOut = new Set<string>()
@@ -167,13 +175,19 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
     leftOut.add(name)
   }
 
+  /** A token may answer later: what it holds is not lost, and what does not need it works on. */
+  function tolerateToken(error: unknown): undefined {
+    if (!(error instanceof Failure) || error.code !== 'KEY_STORE_UNAVAILABLE') throw error
+    onRepair(error)
+  }
+
   await makePrivateFolder(folder)
   await requirePrivate(folder)
   for (const each of [stateDir, folder, places.pending]) await removeLeftovers(each)
   await finishRemovals(folder).catch((error: unknown) => onRepair(asFailure(error)))
-  await readPending(places.pending)
-  const inUse = await pointer()
-  if (inUse === undefined || isGeneration(inUse)) await active()
+  await readPending(places.pending).catch(tolerateToken)
+  const inUse = await pointer().catch(tolerateToken)
+  if (inUse === undefined || isGeneration(inUse)) await active().catch(tolerateToken)
 
   return {
     pointer,
@@ -195,7 +209,7 @@ export async function openVault(stateDir: string, clock: Clock, onRepair: (failu
         await finishAcceptance(places)
         const found = await readPending(places.pending)
         if (found.state === 'whole' && isWanted(found.request, wanted)) return found.request
-        if (found.state === 'absent') await makePending(places.pending, wanted, clock.now())
+        if (found.state === 'absent') await makePending(places.pending, wanted, clock.now(), makeKeyPem)
         else await advance(found, wanted)
       }
       throw new Failure('UNEXPECTED', `${places.pending} is changed by somebody else all the time`)

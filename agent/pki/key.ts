@@ -2,6 +2,7 @@ import { createPrivateKey, generateKeyPair } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Failure } from '../failure.ts'
+import { keyStoreOf } from './key-store.ts'
 
 /** The kinds of key that the agent makes; the first is the default. */
 export const keyTypes = ['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'] as const
@@ -41,6 +42,7 @@ export function keyToPem(key: KeyObject): string {
  *
  * @param where the file it came from, for the message
  * @throws Failure KEY_UNREADABLE       not a private key, or encrypted
+ * @throws Failure KEY_STORE_UNAVAILABLE a key that lives in a token, which is out of reach
  * @throws Failure KEY_TYPE_UNSUPPORTED a key that Azure does not document for client certificates
  */
 export function readKey(pem: string, where: string): KeyObject {
@@ -81,9 +83,31 @@ function parseKey(pem: string, where: string): KeyObject {
     const fact = `${where} is encrypted, and there is nobody to ask for its passphrase. Decrypt it: ${remedy}`
     throw new Failure('KEY_UNREADABLE', fact, { context: { path: where } })
   }
+  const store = keyStoreOf(pem)
+  try {
+    return readTwice(pem)
+  } catch (cause) {
+    if (store !== 'file')
+      throw new Failure(
+        'KEY_STORE_UNAVAILABLE',
+        `the key of ${where} lives in a token (${store}) that does not answer`,
+        {
+          ...{ cause, context: { path: where, store } },
+        },
+      )
+    throw new Failure('KEY_UNREADABLE', `${where} is not a private key in PEM`, { cause, context: { path: where } })
+  }
+}
+
+/**
+ * A token to which another process has just written may fail once before it looks again, and what it leaves with OpenSSL makes
+ * the next key fail, a good one in a file too (both seen with SoftHSM 2.6). A key that is none fails twice.
+ */
+function readTwice(pem: string): KeyObject {
   try {
     return createPrivateKey(pem)
-  } catch (cause) {
-    throw new Failure('KEY_UNREADABLE', `${where} is not a private key in PEM`, { cause, context: { path: where } })
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    return createPrivateKey(pem)
   }
 }

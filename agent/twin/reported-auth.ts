@@ -19,6 +19,8 @@ export interface ReportedCertificate {
   readonly renewAt?: string
   /** The issuer adapter that brought it, or `file` for one that was there. */
   readonly issuedBy: string
+  /** Where its private key lives: `file`, `pkcs11` or `tpm`. */
+  readonly keyStore?: string
 }
 
 export interface AuthReportFacts {
@@ -98,10 +100,10 @@ function reportedMove({ to, cause, version, because, candidate, sinceMs }: MoveV
 
 function reportedCertificate(certificate: ReportedCertificate): JsonObject {
   const { thumbprintSha256, thumbprintSha1, subject, issuer, serial } = certificate
-  const { notBefore, notAfter, renewAt, issuedBy } = certificate
+  const { notBefore, notAfter, renewAt, issuedBy, keyStore } = certificate
   return present({
     ...{ thumbprintSha256, thumbprintSha1, subject, issuer, serial },
-    ...{ notBefore, notAfter, renewAt, issuedBy },
+    ...{ notBefore, notAfter, renewAt, issuedBy, keyStore },
   })
 }
 

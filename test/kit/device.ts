@@ -48,6 +48,8 @@ export interface Device extends AsyncDisposable {
   readonly stateDir: string
   readonly variables: Variables
   readonly config: Config
+  /** Writes config.toml anew, for the next boot. */
+  configure(toml: string): Promise<void>
   /** Runs the agent in this process. What the world lacks is real. */
   boot(world?: Partial<World>): BootedAgent
   /** Runs the agent as a process. */
@@ -107,7 +109,9 @@ export async function makeDevice(cloud: Surroundings, options: DeviceOptions): P
 
   return {
     ...{ registrationId: options.registrationId, folder, stateDir, variables, config },
-    boot: (world = {}) => keep(bootAgent(config, { load: () => loadConfig({ environment: variables }), ...world })),
+    configure: (toml) => writeFile(join(configDir, 'config.toml'), toml),
+    boot: (world = {}) =>
+      keep(bootAgent(configOf(variables), { load: () => loadConfig({ environment: variables }), ...world })),
     start: (more = {}) => keep(startProgram(program, { ...variables, ...more })),
     run: (...args) => runProgram(program, args, variables),
     read: (name) => readFile(path(name), 'utf8'),

@@ -79,7 +79,8 @@ test('the status of a connected device has its hub, its certificate, and the mod
   assert.equal(status.device.assignedHub, 'hub-1.example')
   assert.equal(status.auth.state, 'active')
   assert.equal(status.auth.certificate?.issuedBy, 'folder')
-  assert.deepEqual(status.auth.key, { path: '/state/credentials/gen-0001/key.pem', mode: '0600', kind: 'ec-p256' })
+  const path = '/state/credentials/gen-0001/key.pem'
+  assert.deepEqual(status.auth.key, { path, mode: '0600', kind: 'ec-p256', store: 'file' })
   assert.equal(status.telemetry.intervalSeconds, 30)
 })
 

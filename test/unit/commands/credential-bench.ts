@@ -28,6 +28,7 @@ export async function makeCommandBench(stdin: readonly string[] = []): Promise<C
     settings: {
       stateDir: join(folder.path, 'state'),
       registrationId: 'edge-0042',
+      keyStore: 'file',
       keyType: 'ec-p256',
       requestsDir: join(folder.path, 'requests'),
       issuedDir: join(folder.path, 'issued'),

@@ -23,7 +23,7 @@ test('the two required variables alone are a whole configuration, with the docum
       registerWithinSeconds: 600,
       proveWithinSeconds: 300,
       soakSeconds: 86_400,
-      x509: { enabled: true, keyType: 'ec-p256' },
+      x509: { enabled: true, keyStore: 'file', keyType: 'ec-p256' },
       sas: { enrollment: 'group' },
       renewal: { enabled: true, percent: 70, spreadPercent: 10, floorSeconds: 3600 },
       fallback: {

@@ -76,7 +76,7 @@ function everything(): Readonly<Record<string, Json>> {
       view: { ...view, awaitingSinceMs: 0 },
       certificate: {
         ...{ thumbprintSha256: 'AB', thumbprintSha1: 'CD', subject: 'CN=a', issuer: 'CN=b', serial: '1' },
-        ...{ notBefore: at, notAfter: at, renewAt: at, issuedBy: 'folder' },
+        ...{ notBefore: at, notAfter: at, renewAt: at, issuedBy: 'folder', keyStore: 'file' },
       },
       desired: { ...desired.value, readAtMs: 0 },
       csrPem: '-----BEGIN CERTIFICATE REQUEST-----\nAB\n-----END CERTIFICATE REQUEST-----\n',

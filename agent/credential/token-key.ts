@@ -1,0 +1,86 @@
+import { randomBytes } from 'node:crypto'
+import { Failure } from '../failure.ts'
+import { keyToPem, makeKey } from '../pki/key.ts'
+import type { KeyType } from '../pki/key.ts'
+import { keyStoreOf } from '../pki/key-store.ts'
+import type { KeyStore } from '../pki/key-store.ts'
+import type { Clock } from '../system/clock.ts'
+import { cleanWords, programEnvironment, runProgram } from '../system/run-program.ts'
+
+/** Makes a private key where it is to live; what comes back is the text of `key.pem`, which stands for it. */
+export type MakeKeyPem = (type: KeyType) => Promise<string>
+
+/** Where new keys are made. */
+export interface KeyPlace {
+  readonly keyStore: KeyStore
+  /** The label of the PKCS#11 token. */
+  readonly token?: string | undefined
+}
+
+/** The default: a key in the vault, PKCS#8. */
+export const makeKeyInFile: MakeKeyPem = async (type) => keyToPem(await makeKey(type))
+
+/** A TPM takes seconds for an RSA key. */
+const TIMEOUT_MS = 60_000
+
+/** What OpenSSL and its providers read of the environment: where they are configured, and how the token is reached. */
+const PROVIDER_VARIABLES = [
+  ...['OPENSSL_CONF', 'TPM2OPENSSL_TCTI', 'SOFTHSM2_CONF', 'PKCS11_PROVIDER_MODULE'],
+  // Of a TPM that is shared by a daemon, and not by the kernel.
+  'DBUS_SESSION_BUS_ADDRESS',
+]
+
+const algorithms: Readonly<Record<KeyType, readonly string[]>> = {
+  'ec-p256': ['-algorithm', 'EC', '-pkeyopt', 'group:P-256'],
+  'ec-p384': ['-algorithm', 'EC', '-pkeyopt', 'group:P-384'],
+  'rsa-2048': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'],
+  'rsa-3072': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:3072'],
+  'rsa-4096': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:4096'],
+}
+
+/**
+ * The maker of keys for a place. In a token the key is made by `openssl genpkey` with the provider that OPENSSL_CONF
+ * configures: the runtime has no way to have one made there. A PIN is in a file that this configuration names, so that
+ * neither the arguments nor the environment have it.
+ *
+ * The maker throws Failure KEY_STORE_UNAVAILABLE, above all rather than give back a key that lies open.
+ */
+export function keyMakerFor({ keyStore, token }: KeyPlace, clock: Clock): MakeKeyPem {
+  if (keyStore === 'file') return makeKeyInFile
+  return async (type) => {
+    const program = ['openssl', 'genpkey', ...where(keyStore, token), ...algorithms[type]] as const
+    const run = await runProgram(
+      { program: [...program], timeoutMs: TIMEOUT_MS, environment: environment(), clock },
+      new AbortController().signal,
+    )
+    const pem = new TextDecoder().decode(run.stdout)
+    if (run.how.end === 'exited' && run.how.exitCode === 0 && keyStoreOf(pem) === keyStore) return pem
+    const words = cleanWords(run.stderr).slice(0, 300)
+    const how = run.how.end === 'exited' ? `exit ${run.how.exitCode}` : run.how.end
+    throw new Failure(
+      'KEY_STORE_UNAVAILABLE',
+      `no key was made in ${nameOf(keyStore)} (openssl genpkey: ${how}) ${words}`,
+    )
+  }
+}
+
+/** As sentences say it. */
+export function nameOf(store: KeyStore): string {
+  return { file: 'a file', pkcs11: 'the PKCS#11 token', tpm: 'the TPM' }[store]
+}
+
+/** Each key has a name of its own in the token; a TPM keeps none, its key lies wrapped in the vault. */
+function where(keyStore: Exclude<KeyStore, 'file'>, token = ''): readonly string[] {
+  if (keyStore === 'tpm') return ['-propquery', '?provider=tpm2']
+  const id = randomBytes(8).toString('hex')
+  const uri = `pkcs11:token=${encodeURIComponent(token)};object=iot-device-agent-${id};id=${id.replaceAll(/../g, '%$&')}`
+  return ['-propquery', 'provider=pkcs11', '-pkeyopt', `pkcs11_uri:${uri}`]
+}
+
+function environment(): Record<string, string> {
+  const known = PROVIDER_VARIABLES.flatMap((name) => {
+    const value = process.env[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return { ...programEnvironment(process.env), ...Object.fromEntries(known) }
+}
