@@ -17,9 +17,13 @@ interface Subject {
   options(bed: Bed, id: string): Promise<UnitOptions>
   /** Brings a chain to the device by the way of this issuer. */
   bring(unit: Unit, chain: string): Promise<void>
+  /** It needs a session, which a device with an expired certificate does not get. */
+  readonly needsSession?: true
   /** Ends what was begun for the devices. */
   close?(): Promise<void>
 }
+
+const HOUR_MS = 3_600_000
 
 const spoolOf = ({ folder }: Bed, id: string) => join(folder, `${id}.spool`)
 
@@ -58,6 +62,7 @@ const subjects: Readonly<Record<string, Subject>> = {
   },
   'the session with the hub': {
     issuedBy: 'folder',
+    needsSession: true,
     options: () => Promise.resolve({}),
     async bring({ bed, id }, chain) {
       await bed.cloud.hub.invokeMethod(id, {
@@ -169,6 +174,31 @@ for (const [name, subject] of Object.entries(subjects)) {
       await taken(unit)
       assert.equal((await ended(unit, version)).mode, 'x509')
     })
+
+    const pastExpiry = async () => {
+      await using unit = await boot('fifth')
+      const version = wish(unit, { mode: 'x509' })
+      const request = await requestOf(unit)
+      const [notBefore, notAfter] = [new Date(bed.now()), new Date(bed.now() + HOUR_MS)]
+      await subject.bring(unit, await bed.cloud.authority.signDevice(request, { notBefore, notAfter }))
+      await taken(unit)
+      const first = certificateOf(await ended(unit, version))
+      await unit.agent().stop()
+      bed.shift(2 * HOUR_MS)
+      await unit.clock.advance(2 * HOUR_MS)
+      unit.boot()
+      const again = await eventually(async () => {
+        const found = await requestOf(unit)
+        return found === request ? undefined : found
+      })
+      await subject.bring(unit, await bed.cloud.authority.signDevice(again, { notBefore: new Date(bed.now()) }))
+      await taken(unit)
+      const auth = await reported(unit, ({ lastAttempt }) => lastAttempt?.cause === 'expiry')
+      assert.equal(auth.lastAttempt?.result, 'active')
+      assert.notEqual(certificateOf(auth).thumbprintSha256, first.thumbprintSha256)
+      assert.equal(certificateOf(auth).issuedBy, subject.issuedBy)
+    }
+    if (subject.needsSession !== true) test('past expiry the next certificate comes in the same way', pastExpiry)
 
     test('a renewal is of a new key, and the old certificate serves until the new one has proved itself', async () => {
       await using unit = await boot('fourth')

@@ -5,6 +5,7 @@ import { calm } from './agent-kit.ts'
 import { makeRoot, makeTemporaryFolder } from '../kit/openssl.ts'
 import {
   bootUnit,
+  ended,
   install,
   MINUTE,
   pass,
@@ -14,6 +15,7 @@ import {
   startBed,
   steady,
   toX509,
+  wish,
 } from './transition-kit.ts'
 import type { Bed, ReportedAuth, Unit } from './transition-kit.ts'
 import { assertOneAtATime, registrationsOf, sessionsOf } from './transition-record.ts'
@@ -148,3 +150,40 @@ test('nothing is renewed where the owner has said so', async () => {
   await pass(unit, 55 * MINUTE)
   assert.equal(await unit.device.has(`requests/${unit.id}.csr`), false)
 })
+
+/** DPS knows these authorities as the signing certificates of the group. */
+function enrol(primary: string, secondary?: string): void {
+  const signingCertificates = {
+    primary: { certificate: primary },
+    ...(secondary !== undefined && { secondary: { certificate: secondary } }),
+  }
+  bed.cloud.enrollFleet('fleet-x509', { attestation: { type: 'x509', x509: { signingCertificates } } })
+}
+
+for (const [title, id, rootFor] of [
+  ['a new intermediate', 'rolls-1', () => Promise.resolve(bed.cloud.authority.root)],
+  ['a new root and its intermediate', 'rolls-2', (folder: string) => makeRoot(folder, 'Next Root')],
+] as const)
+  test(`${title} takes the place of the old one without a gap: both are known while the devices renew`, async () => {
+    await using folder = await makeTemporaryFolder()
+    const old = bed.cloud.authority.intermediate
+    const root = await rootFor(folder.path)
+    const next = await root.makeIntermediate(`Next ${id}`)
+    await using unit = await bootUnit(bed, id, { toml })
+    await toX509(unit)
+    try {
+      enrol(old.certificatePem, next.certificatePem)
+      const version = wish(unit, { mode: 'x509', renew: 'with the next authority' })
+      await install(unit, async (csr) => (await next.sign(csr)) + next.certificatePem)
+      assert.equal((await ended(unit, version)).lastAttempt?.result, 'active')
+      enrol(next.certificatePem)
+      const again = wish(unit, { mode: 'x509', renew: 'without the old one' })
+      await install(unit, async (csr) => (await next.sign(csr)) + next.certificatePem)
+      assert.equal((await ended(unit, again)).lastAttempt?.result, 'active')
+      await steady(unit)
+      assert.deepEqual(sessionsOf(unit), ['sas', 'x509', 'x509', 'x509'])
+      assertOneAtATime(unit)
+    } finally {
+      enrol(old.certificatePem)
+    }
+  })
