@@ -104,7 +104,8 @@ function logObtaining(event: ObtainEvent, { config, facts, log, news }: Attendan
   switch (event.kind) {
     case 'awaiting': {
       facts.awaitingSinceMs = Date.parse(event.request.requestedAt)
-      facts.request = event.request
+      // What the hub issues nobody else can hand in.
+      if (!isManagedKind(config.issuer.kind)) facts.request = event.request
       news.ring()
       const { keyKind, keyFile } = event.request
       return log.warn('waiting for a certificate', {

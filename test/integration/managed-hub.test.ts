@@ -149,6 +149,7 @@ test('a restart while the hub works on it hands in the same request under the sa
   await untilDue(unit, first)
   await reported(unit, ({ state }) => state === 'awaitingCertificate')
   await accepted(unit, 1)
+  assert.equal('csr' in (await reported(unit, () => true)), false, 'nobody else is asked to sign')
   const note = await unit.device.read('hub-request.json')
   await unit.agent().stop()
   unit.boot()

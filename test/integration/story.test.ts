@@ -76,7 +76,7 @@ describe('the demo', { concurrency: true }, () => {
       const { status, stdout, stderr } = await play(...args)
       assert.equal(status, 2, args.join(' '))
       assert.equal(stdout, '')
-      assert.match(stderr, /^ {2}first .*\n {2}offline .*\n {2}transition /m)
+      assert.match(stderr, /^ {2}first .*\n {2}offline .*\n {2}renewal .*\n {2}transition /m)
     }
   })
 })
