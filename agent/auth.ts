@@ -1,6 +1,7 @@
 import { obtainAtLast } from './certificate.ts'
 import { isManagedKind } from './config/paths.ts'
 import type { Attendance } from './connected.ts'
+import { measureAbsence } from './credential/absence.ts'
 import type { Audit } from './credential/audit.ts'
 import { FILES, isSameRef, nameOf } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
@@ -21,7 +22,6 @@ import type { Credentials } from './loaded.ts'
 import { readOnboarding } from './managed.ts'
 import { obtainManaged } from './over-hub.ts'
 import { livePolicyOf } from './policy.ts'
-import type { Clock } from './system/clock.ts'
 import type { ClockTrustWatch } from './time/watch.ts'
 
 /** What the credentials of a running agent need beside their attendance. */
@@ -49,7 +49,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
   const vault = await openVault(stateDir, clock, onTrouble, keyMakerFor(config.auth.x509, clock))
   const journal = openJournal(stateDir, clock, onTrouble)
   const credentials: Credentials = { config, vault }
-  const away = measureAbsence(clock)
+  const away = measureAbsence({ clock, trust: () => watch.current().trust, savedMs: watch.savedMs })
   const live = createLive<Session>()
   let toldLast = ''
   const tellOnce = (failure: Failure) => {
@@ -88,7 +88,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
     },
     onTick: () => facts.promises.set('credentials', clock.monotonicMs() + TICKS_WITHIN_MS),
     sendSomething,
-    offlineMs: away.lastMs,
+    offlineMs: () => away.lastMs(),
     async destroySas() {
       const said = await destroySecret(secretPaths(config.auth.sas, process.env), process.env)
       log.warn('SAS is retired', { said })
@@ -131,27 +131,6 @@ function watched(events: LinkEvents, watch: ClockTrustWatch): LinkEvents {
       void watch.proven()
       events.twinRead()
     },
-  }
-}
-
-/** How long the device was without a session, from the first attempt that failed: waiting for a certificate is no absence. */
-function measureAbsence(clock: Clock) {
-  let sinceMs: number | undefined
-  let lastMs = 0
-  return {
-    lastMs: () => lastMs,
-    watched: (events: LinkEvents): LinkEvents => ({
-      ...events,
-      failed(failure) {
-        sinceMs ??= clock.monotonicMs()
-        events.failed(failure)
-      },
-      connected(presented) {
-        if (sinceMs !== undefined) lastMs = clock.monotonicMs() - sinceMs
-        sinceMs = undefined
-        events.connected(presented)
-      },
-    }),
   }
 }
 

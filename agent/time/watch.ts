@@ -21,6 +21,8 @@ export type OnClockChange = (now: ClockState, before: ClockState) => void
 
 /** Watches the clock of the device, and says how far it may be believed. */
 export interface ClockTrustWatch {
+  /** The last trusted time that an earlier run has saved; undefined when there is none. */
+  readonly savedMs?: number | undefined
   /** Judged anew at each call, so that a step counts from the moment in which it was made. */
   current(): ClockState
   /** Looks at least once a minute until `signal` aborts, then rejects with its reason. Nothing is asked without it. */
@@ -69,6 +71,7 @@ const STOOD_STILL_MS = 5_000
 /** Holds evidence, judgement and plan together; what each of them is worth is decided in trust.ts and evidence.ts. */
 export function createClockTrust(ports: ClockTrustPorts): ClockTrustWatch {
   const { clock, uptimeMs, random, log, good } = ports
+  const savedMs = good.knownMs()
   const evidence = createEvidence(clock, uptimeMs)
   const nap = createNap(clock)
   const callbacks = new Set<OnClockChange>()
@@ -129,6 +132,7 @@ export function createClockTrust(ports: ClockTrustPorts): ClockTrustWatch {
   }
 
   return {
+    savedMs,
     current: look,
     onChange,
     async run(signal) {

@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import {
-  bootUnit,
   ended,
   install,
+  makeUnit,
   reported,
   requestOf,
   SECOND,
@@ -40,7 +40,10 @@ async function renew(unit: Unit, name: string, sign?: (csr: string) => Promise<s
   return ended(unit, version)
 }
 
-/** Lets the time of the device pass, second by second: SoftHSM fails now and then while another process writes, and is tried again. */
+/**
+ * Lets the time of the device pass, second by second: pkcs11-provider and SoftHSM fail an operation now and then, which is tried
+ * again after its pause.
+ */
 function timeFor({ bed, clock }: Unit): AsyncDisposable {
   let isOver = false
   const run = async () => {
@@ -64,9 +67,11 @@ function timeFor({ bed, clock }: Unit): AsyncDisposable {
 test(`a device whose keys are in ${store} is certified, sends, renews twice and rolls back`, async () => {
   await using folder = await makeTemporaryFolder()
   const stranger = await makeRoot(folder.path, 'Somebody else')
-  await using unit = await bootUnit(bed, `life-${store}`, { toml: keyStoreToml[store] })
-
+  await using unit = await makeUnit(bed, `life-${store}`, { toml: keyStoreToml[store] })
   await using _time = timeFor(unit)
+  unit.boot()
+  await steady(unit)
+
   const version = wish(unit, { mode: 'x509' })
   await install(unit)
   const born = await ended(unit, version)
@@ -103,12 +108,14 @@ test(`a device whose keys are in ${store} is certified, sends, renews twice and 
 })
 
 test('a device on a file key moves to this place by a renewal like any other', async () => {
-  await using unit = await bootUnit(bed, `moves-${store}`, { toml: keyStoreToml.file })
+  await using unit = await makeUnit(bed, `moves-${store}`, { toml: keyStoreToml.file })
+  await using _time = timeFor(unit)
+  unit.boot()
+  await steady(unit)
   const version = wish(unit, { mode: 'x509' })
   await install(unit)
   await ended(unit, version)
   await steady(unit)
-  await using _time = timeFor(unit)
   await unit.agent().stop()
   await unit.device.configure(keyStoreToml[store])
   unit.boot()
