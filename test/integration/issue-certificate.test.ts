@@ -9,11 +9,12 @@ import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import type { CredentialAnswer } from '../../agent/hub/credential-transport.ts'
 import type { Session } from '../../agent/hub/session.ts'
-import type { Failure } from '../../agent/failure.ts'
+import { Failure } from '../../agent/failure.ts'
 import { readAnswer } from '../../agent/issue/hub/answer.ts'
 import { decide } from '../../agent/issue/hub/decide.ts'
 import type { Next } from '../../agent/issue/hub/decide.ts'
 import { createHubIssuer } from '../../agent/issue/hub/issuer.ts'
+import type { CredentialLine } from '../../agent/issue/hub/line.ts'
 import { openRequestNote } from '../../agent/issue/hub/note.ts'
 import { createInbox } from '../../agent/system/inbox.ts'
 import { HUB_PREVIEW, makeCsr, makeManaged, POLICY } from '../contract/cloud-certificate-kit.ts'
@@ -67,7 +68,7 @@ interface Living extends AsyncDisposable {
   readonly warned: Failure[]
   readonly rid: () => Promise<string>
   /** The session that is taken when the one before has ended. */
-  hand(session: Session): void
+  hand(session: CredentialLine): void
   issue(made: MadeRequest): Promise<string>
 }
 
@@ -76,8 +77,8 @@ async function issuing(): Promise<Living> {
   const clock = createFakeClock(Date.now())
   const file = join(folder.path, 'hub-request.json')
   const warned: Failure[] = []
-  const sessions = createInbox<Session>()
-  let present: Session | undefined
+  const sessions = createInbox<CredentialLine>()
+  let present: CredentialLine | undefined
   const line = async (signal: AbortSignal) => {
     if (present !== undefined) return present
     const session = await sessions.take(signal)
@@ -93,7 +94,7 @@ async function issuing(): Promise<Living> {
     hand: (session) => sessions.put(session),
     async issue({ csr }) {
       const asked = { registrationId: 'edge-1', csrPem: armoured(csr) }
-      const pem = await driven(issuer.issue(asked, AbortSignal.timeout(20_000)), clock)
+      const pem = await driven(issuer.issue(asked, AbortSignal.timeout(60_000)), clock)
       await issuer.received(asked, { outcome: 'accepted' })
       await clock.advance(60_000)
       return pem
@@ -323,6 +324,18 @@ test('an operation that expires at the hub is begun anew under another ID', asyn
   await bench.cloud.hub.finishIssuance('edge-1')
   assert.ok(leafOf(await work))
   assert.ok(living.warned.some(({ message }) => message === 'the operation has expired'))
+})
+
+test('a session that lives and grants no subscription is not asked for ever: after eight tries DPS is', async () => {
+  await using living = await issuing()
+  const grudging = {
+    deviceId: 'edge-1',
+    ended: new Promise<never>(() => undefined),
+    openCredentials: () => Promise.reject(new Failure('HUB_NO_ANSWER', 'no SUBACK in time')),
+  }
+  living.hand(grudging)
+  await assert.rejects(living.issue(request), { code: 'HUB_ISSUES_NOTHING' })
+  assert.equal(living.warned.length, 7)
 })
 
 function until<T>(ask: () => Promise<T | undefined>): Promise<T> {

@@ -63,6 +63,11 @@ export function afterSilence(wasAccepted: boolean, asked: Asked): Next {
   return later(what, UNAVAILABLE, asked, wasAccepted ? { anew: true } : {})
 }
 
+/** The request could not even be handed in, although the session lives. */
+export function afterFailure({ message }: Failure, asked: Asked): Next {
+  return later(message, UNAVAILABLE, asked)
+}
+
 function afterRefusal(refusal: Refusal, asked: Asked): Next {
   const { code, requestId } = refusal
   const words = `the hub answered ${code}${refusal.message === '' ? '' : `: ${refusal.message}`}`

@@ -4,7 +4,7 @@ import { createInbox } from '../../system/inbox.ts'
 import type { IssueRequest } from '../../pki/exchange.ts'
 import type { Issuer } from '../port.ts'
 import { readAnswer } from './answer.ts'
-import { afterSilence, decide } from './decide.ts'
+import { afterFailure, afterSilence, decide } from './decide.ts'
 import type { Asked, Next } from './decide.ts'
 import type { CredentialAnswer, CredentialLine } from './line.ts'
 import type { RequestNote } from './note.ts'
@@ -119,9 +119,9 @@ async function attempt(
     signal.throwIfAborted()
     const failure = asFailure(error)
     if (failure.code === 'HUB_REFUSED_TOPIC') return { do: 'giveUp', failure: unable(failure) }
-    // A session that fails in the middle of it ends, and the next one goes on.
-    await Promise.race([ended, clock.wait(ANSWER_MS, signal)])
-    return 'lost'
+    // The end of a session is told a moment after what failed of it; one that lives on is a try that came to nothing.
+    const isLost = (await Promise.race([ended, clock.wait(LOST_MS, signal)])) === 'lost'
+    return isLost ? 'lost' : settled(afterFailure(failure, asked))
   } finally {
     over.abort(new Error('the try is over'))
   }

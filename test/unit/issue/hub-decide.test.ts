@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { Failure } from '../../../agent/failure.ts'
 import { parseCredentialTopic } from '../../../agent/hub/credential-topics.ts'
 import { readAnswer } from '../../../agent/issue/hub/answer.ts'
-import { afterSilence, decide, MAX_TRIES } from '../../../agent/issue/hub/decide.ts'
+import { afterFailure, afterSilence, decide, MAX_TRIES } from '../../../agent/issue/hub/decide.ts'
 import type { Next } from '../../../agent/issue/hub/decide.ts'
 
 const RID = 'f5c1a9e2-0000-4000-8000-000000000001'
@@ -93,6 +94,12 @@ test('after eight tries that came to nothing, whatever the reason, DPS is asked'
   assert.equal(refusal(503001, {}).do, 'again')
   for (const next of [
     after(503, { errorCode: 503001 }, MAX_TRIES - 1),
+    afterFailure(new Failure('HUB_NO_ANSWER', 'no SUBACK'), {
+      rid: RID,
+      failed: MAX_TRIES - 1,
+      nowMs: 0,
+      random: () => 0.5,
+    }),
     afterSilence(false, { rid: RID, failed: MAX_TRIES - 1, nowMs: 0, random: () => 0.5 }),
   ]) {
     assert.ok(next.do === 'giveUp')
