@@ -55,11 +55,20 @@ export async function obtainFrom(
   if (isNewborn(facts)) facts.connection = waitingForCertificate(facts)
   const report = (event: ObtainEvent) => logObtaining(event, parts)
   const { keyType } = config.auth.x509
-  const wanted = { registrationId, keyType, ...(isManagedKind(config.issuer.kind) && { exactly: true as const }) }
+  const wanted = {
+    registrationId,
+    keyType,
+    ...(isRemadeForAnotherKey(config.issuer.kind) && { exactly: true as const }),
+  }
   return obtainCertificate(wanted, { vault, source, clock, report }, signal).finally(() => {
     facts.awaitingSinceMs = undefined
     facts.request = undefined
   })
+}
+
+/** A request that a person may hold in their hands by now stays what it is, whatever the configuration says meanwhile. */
+function isRemadeForAnotherKey(kind: Attendance['config']['issuer']['kind']): boolean {
+  return kind === 'est' || isManagedKind(kind)
 }
 
 /** What a fleet tool needs of the request that waits. @throws Failure NO_PENDING_REQUEST */

@@ -48,9 +48,15 @@ export const issueFailures = {
     advice:
       'Look into the log of the EST server; check [issuer.est] user, passwordFile, certificateFile and label, then: systemctl restart iot-device-agent',
   },
+  ISSUER_WANTS_OTHER_KEY: {
+    kind: 'refused',
+    meaning:
+      'The EST server asks for another kind of key than the request has. It is asked all the same, and may refuse.',
+    advice: 'Set auth.x509.keyType to a kind that the message names, then: systemctl restart iot-device-agent',
+  },
   ISSUER_ANSWER_INVALID: {
     kind: 'transient',
-    meaning: 'What the EST server sent is no list of certificates.',
+    meaning: 'What the EST server sent is no list of certificates, or of attributes.',
     advice:
       'Check server and label of [issuer.est]: curl --cacert CAFILE SERVER/.well-known/est/cacerts | base64 -d | openssl pkcs7 -inform DER -print_certs',
   },

@@ -79,6 +79,7 @@ async function writeSecret(folder: string): Promise<string> {
 function startEst({ cloud, folder }: Stage): Promise<EstServer> {
   const { root, intermediate } = cloud.authority
   return startEstServer(folder, root, async ({ operation, body }) => {
+    if (operation === 'csrattrs') return { status: 204 }
     if (operation === 'cacerts') return reply(folder, intermediate.certificatePem + root.certificatePem)
     const notBefore = new Date()
     const notAfter = new Date(notBefore.getTime() + EST_LIFETIME_S * 1000)

@@ -106,3 +106,18 @@ test('beside a server that is not there a certificate can still be laid down by 
   assert.equal(certificateOf(auth).issuedBy, 'folder')
   assert.match(unit.agent().journal.text(), /ISSUER_UNREACHABLE/)
 })
+
+// Under this label it answers /csrattrs with the example of RFC 7030, 4.5.2, which asks for a key on P-384.
+test('a key that the server does not ask for is told of, with the value that it asks for; with that value nothing is', async () => {
+  const labelled = `${toml()}label = "csrattrs"\n`
+  await using other = await bootUnit(bed, 'est-3', { toml: labelled })
+  await ended(other, wish(other, { mode: 'x509' }))
+  assert.match(
+    other.agent().journal.text(),
+    /ISSUER_WANTS_OTHER_KEY.*asks for a key of kind ec-p384, and the request has ec-p256/,
+  )
+  await using wanted = await bootUnit(bed, 'est-4', { toml: `${labelled}[auth.x509]\nkeyType = "ec-p384"\n` })
+  const auth = await ended(wanted, wish(wanted, { mode: 'x509' }))
+  assert.equal(certificateOf(auth).issuedBy, 'est')
+  assert.doesNotMatch(wanted.agent().journal.text(), /ISSUER_WANTS_OTHER_KEY/)
+})

@@ -17,6 +17,8 @@ interface Subject {
   options(bed: Bed, id: string): Promise<UnitOptions>
   /** Brings a chain to the device by the way of this issuer. */
   bring(unit: Unit, chain: string): Promise<void>
+  /** It makes the request anew where another kind of key is wanted: no person has it in their hands. */
+  readonly remakes?: true
   /** It needs a session, which a device with an expired certificate does not get. */
   readonly needsSession?: true
   /** Ends what was begun for the devices. */
@@ -42,6 +44,7 @@ async function startEst({ cloud, folder }: Bed): Promise<EstServer> {
   return startEstServer(folder, cloud.authority.root, async ({ operation, authorization, shown }) => {
     if (operation === 'cacerts')
       return { status: 200, body: await pkcs7Of(folder, cloud.authority.root.certificatePem) }
+    if (operation === 'csrattrs') return { status: 204 }
     const [user = ''] = Buffer.from(authorization?.replace(/^Basic /, '') ?? '', 'base64')
       .toString()
       .split(':')
@@ -85,6 +88,7 @@ const subjects: Readonly<Record<string, Subject>> = {
   },
   'an EST server': {
     issuedBy: 'est',
+    remakes: true,
     async options(bed, id) {
       est ??= await startEst(bed)
       const passwordFile = join(bed.folder, `${id}.password`)
@@ -173,6 +177,27 @@ for (const [name, subject] of Object.entries(subjects)) {
       await subject.bring(unit, await bed.cloud.authority.signDevice(request))
       await taken(unit)
       assert.equal((await ended(unit, version)).mode, 'x509')
+    })
+
+    test(`with another keyType the request that waits is ${subject.remakes === true ? 'made anew' : 'kept'}`, async () => {
+      const { toml = '', ...more } = await subject.options(bed, 'sixth')
+      await using unit = await bootUnit(bed, 'sixth', { ...more, toml })
+      const version = wish(unit, { mode: 'x509' })
+      const request = await requestOf(unit)
+      await unit.agent().stop()
+      await unit.device.configure(`${toml}[auth.x509]\nkeyType = "ec-p384"\n`)
+      unit.boot()
+      const waiting = await eventually(async () => {
+        const found = await requestOf(unit)
+        return (found === request) === (subject.remakes === true) ? undefined : found
+      })
+      await unit
+        .agent()
+        .until(({ auth, connection }) => auth.state === 'awaitingCertificate' && connection.state === 'connected')
+      assert.equal(await requestOf(unit), waiting)
+      await subject.bring(unit, await bed.cloud.authority.signDevice(waiting))
+      await taken(unit)
+      await ended(unit, version)
     })
 
     const pastExpiry = async () => {

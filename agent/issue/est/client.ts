@@ -19,7 +19,7 @@ export type EstIdentity =
   | { readonly by: 'password'; readonly user: string; readonly password: string }
   | { readonly by: 'certificate'; readonly chainPem: string; readonly keyPem: string }
 
-export type EstOperation = 'cacerts' | 'simpleenroll' | 'simplereenroll'
+export type EstOperation = 'cacerts' | 'csrattrs' | 'simpleenroll' | 'simplereenroll'
 
 export interface EstAnswer {
   readonly status: number

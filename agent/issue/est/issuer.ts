@@ -6,6 +6,7 @@ import type { IssueRequest } from '../../pki/exchange.ts'
 import type { Issuer } from '../port.ts'
 import { exchangeEst } from './client.ts'
 import type { EstAnswer, EstIdentity, EstServer } from './client.ts'
+import { keyKindOfRequest, keyKindsWanted } from './csr-attributes.ts'
 import { certificatesOf } from './pkcs7.ts'
 
 export interface EstIssuerOptions {
@@ -35,7 +36,8 @@ type Outcome = { readonly chain: string } | { readonly laterMs: number }
 /**
  * The issuer that is an EST server (RFC 7030): `simplereenroll` with the certificate in use, else `simpleenroll` with
  * what the device was given to begin with; that too where the first is refused. A server that decides later (202) is
- * asked again when it says. Trying never ends: whoever asked decides.
+ * asked again when it says. One that asks for another kind of key is told of once for each request, and decides itself.
+ * Trying never ends: whoever asked decides.
  */
 export function createEstIssuer(options: EstIssuerOptions): Issuer {
   const { clock, random, warn } = options
@@ -43,12 +45,18 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
   let notBeforeMs = 0
   let given = ''
   let postponed: string | undefined
+  let comparedCsr = ''
 
   const pause = (ms: number) => (notBeforeMs = clock.monotonicMs() + ms)
 
   return {
     name: 'est',
     async issue(request, signal) {
+      const enrol = async (request: IssueRequest): Promise<Outcome> => {
+        if (request.csrPem !== comparedCsr) await compare(request, options, signal)
+        comparedCsr = request.csrPem
+        return attempt(request, options, signal)
+      }
       for (;;) {
         await clock.wait(Math.max(0, notBeforeMs - clock.monotonicMs()), signal)
         const before = postponed
@@ -56,7 +64,7 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
         if (before !== undefined) return (given = before)
         pause(backoffMs(failed, PAUSE, random))
         failed += 1
-        const outcome = await attempt(request, options, signal).catch((error: unknown) => {
+        const outcome = await enrol(request).catch((error: unknown) => {
           signal.throwIfAborted()
           return asFailure(error)
         })
@@ -80,10 +88,32 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
   }
 }
 
+/** Tells of a key that is not what the server asks for. A server that has nothing to say about it need not answer well. */
+async function compare(request: IssueRequest, options: EstIssuerOptions, signal: AbortSignal): Promise<void> {
+  const server = await options.server()
+  const { status, body } = await exchangeEst(server, 'csrattrs', {}, options.clock, signal)
+  if (status !== 200) return
+  const failure = judgeKey(derOf(request), body, server)
+  if (failure !== undefined) options.warn(failure)
+}
+
+function judgeKey(csrBase64: string, attributes: string, { url }: EstServer): Failure | undefined {
+  try {
+    const [wanted, present] = [keyKindsWanted(attributes), keyKindOfRequest(csrBase64)]
+    if (wanted.length === 0 || wanted.includes(present)) return undefined
+    return new Failure(
+      'ISSUER_WANTS_OTHER_KEY',
+      `${url} asks for a key of kind ${wanted.join(' or ')}, and the request has ${present}`,
+    )
+  } catch (error) {
+    return asFailure(error)
+  }
+}
+
 async function attempt(request: IssueRequest, options: EstIssuerOptions, signal: AbortSignal): Promise<Outcome> {
   const { clock } = options
   const server = await options.server()
-  const csrBase64 = request.csrPem.replaceAll(/-----[^-]+-----|\s/g, '')
+  const csrBase64 = derOf(request)
   const present = await options.present()
   if (present !== undefined) {
     const answer = await exchangeEst(server, 'simplereenroll', { csrBase64, identity: present }, clock, signal)
@@ -110,6 +140,11 @@ async function outcomeOf(
   const authorities = await exchangeEst(server, 'cacerts', {}, clock, signal)
   const others = authorities.status === 200 ? await certificatesOf(authorities.body) : []
   return { chain: [...own, ...others.filter((pem) => !own.includes(pem) && !isRoot(pem))].join('') }
+}
+
+/** As it is sent. */
+function derOf({ csrPem }: IssueRequest): string {
+  return csrPem.replaceAll(/-----[^-]+-----|\s/g, '')
 }
 
 function isRefusal({ status }: EstAnswer): boolean {

@@ -74,11 +74,13 @@ test('whatever else a server sends is refused by name, and nothing is worse than
 async function setUp(
   answers: readonly ((call: EstCall) => Promise<EstReply | undefined>)[],
   identities: { readonly present?: EstIdentity; readonly bootstrap?: EstIdentity } = {},
+  attributes: EstReply = { status: 204 },
 ) {
   let count = 0
   const server = await startEstServer(folder.path, root, async (call) => {
     if (call.operation.endsWith('cacerts'))
       return { status: 200, body: await pkcs7Of(folder.path, intermediate.certificatePem + root.certificatePem) }
+    if (call.operation.endsWith('csrattrs')) return attributes
     const answer = answers[Math.min(count, answers.length - 1)]
     count += 1
     return answer?.(call)
@@ -97,7 +99,7 @@ async function setUp(
       await new Promise((resolve) => setImmediate(resolve))
     await clock.waiting()
   }
-  const enrolments = () => server.calls.filter(({ operation }) => !operation.endsWith('cacerts'))
+  const enrolments = () => server.calls.filter(({ operation }) => !/(cacerts|csrattrs)$/.test(operation))
   return {
     issuer,
     clock,
@@ -163,7 +165,7 @@ test('where the server refuses the certificate in use, the device enrols as it d
 test('a server that decides later is asked again when it says, and not before', async () => {
   await using bench = await setUp([says(202, { headers: { 'retry-after': '600' } }), signs], { bootstrap: password })
   const issued = bench.issuer.issue(request, within())
-  await bench.resting(1)
+  await bench.resting(2)
   assert.deepEqual(bench.clock.pending(), [600_000])
   await bench.clock.advance(600_000)
   assert.match(await issued, /BEGIN CERTIFICATE/)
@@ -197,6 +199,45 @@ for (const [what, answer, code] of [
     assert.ok(bench.warnings.every(({ message }) => !/sesame|\n/.test(message)))
   })
 }
+
+// Source: RFC 7030, 4.5.2: P-384 among other things.
+const wantsP384 = 'MEEGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiMBYGCSqGSIb3DQEJDjEJBgcrBgEBAQEWBggqhkjOPQQDAw=='
+
+test('a server that asks for another kind of key is told of once for each request, and decides itself', async () => {
+  const attributes = { status: 200, body: wantsP384 }
+  await using bench = await setUp([says(400), signs], { bootstrap: password }, attributes)
+  const issued = bench.issuer.issue(request, within())
+  while (bench.warnings.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  await bench.clock.waiting()
+  await bench.clock.advance(bench.clock.pending()[0] ?? 0)
+  await issued
+  assert.deepEqual(
+    bench.warnings.map(({ code }) => code),
+    ['ISSUER_WANTS_OTHER_KEY', 'ISSUER_REFUSED'],
+  )
+  assert.match(bench.warnings[0]?.message ?? '', /asks for a key of kind ec-p384, and the request has ec-p256/)
+  const asked = bench.server.calls.filter(({ operation }) => operation === 'devices/csrattrs')
+  // It is a question that needs no name, and gets no password.
+  assert.deepEqual(
+    asked.map(({ authorization }) => authorization),
+    [undefined],
+  )
+})
+
+for (const [what, attributes, codes] of [
+  ['knows no attributes', { status: 404 }, []],
+  ['is silent about them', { status: 204 }, []],
+  ['has an empty list of them', { status: 200, body: 'MAA=' }, []],
+  ['talks nonsense about them', { status: 200, body: 'hello' }, ['ISSUER_ANSWER_INVALID']],
+] as const)
+  test(`a server that ${what} signs all the same`, async () => {
+    await using bench = await setUp([signs], { bootstrap: password }, attributes)
+    assert.match(await bench.issuer.issue(request, within()), /BEGIN CERTIFICATE/)
+    assert.deepEqual(
+      bench.warnings.map(({ code }) => code),
+      codes,
+    )
+  })
 
 test('a server of another authority is not talked to: neither request nor password reach it', async () => {
   const stranger = await makeRoot(folder.path, 'Somebody else')
