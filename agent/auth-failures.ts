@@ -10,8 +10,10 @@ export const authFailures = {
   },
   KEY_STORE_UNAVAILABLE: {
     kind: 'transient',
-    meaning: 'The token that holds the private key, or is to make one, cannot be used. Nothing is lost.',
-    advice: 'Check the token and its drop-in as docs/keys.md says: systemctl show -p Environment iot-device-agent',
+    meaning:
+      'The token that holds the private key, or is to make one, cannot be used, or the secret that encrypts it is not there. Nothing is lost.',
+    advice:
+      'Of an encrypted key: systemctl status iot-device-agent-key. Of a token: check it and its drop-in as docs/keys.md says: systemctl show -p Environment iot-device-agent',
   },
   AUTH_NO_CERTIFICATE: {
     kind: 'transient',

@@ -11,7 +11,7 @@ import { activeOf } from './credential/lifecycle.ts'
 import type { AuthChange, LinkEvents, Rotation, RotationPorts } from './credential/rotation-ports.ts'
 import { createRotation } from './credential/rotation.ts'
 import { secretPaths } from './credential/sas-secret.ts'
-import { keyMakerFor } from './credential/token-key.ts'
+import { vaultKeysFor } from './credential/token-key.ts'
 import { openVault } from './credential/vault.ts'
 import { asFailure, Failure } from './failure.ts'
 import { createLive } from './live.ts'
@@ -46,7 +46,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
   const { audit, ca, sendSomething, watch } = needs
   const { stateDir } = config.paths
   const onTrouble = (failure: Failure) => log.failure(failure, { event: 'credentials' })
-  const vault = await openVault(stateDir, clock, onTrouble, keyMakerFor(config.auth.x509, clock))
+  const vault = await openVault(stateDir, clock, onTrouble, vaultKeysFor(config.auth.x509, clock))
   const journal = openJournal(stateDir, clock, onTrouble)
   const credentials: Credentials = { config, vault }
   const away = measureAbsence({ clock, trust: () => watch.current().trust, savedMs: watch.savedMs })

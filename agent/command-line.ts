@@ -136,9 +136,12 @@ function credentialSettings(config: Config): CredentialSettings {
   const { device, auth, paths } = config
   const { stateDir, requestsDir, issuedDir } = paths
   const { registrationId } = device
-  const { keyType, keyStore, token } = auth.x509
+  const { keyType, keyStore, token, encryptionKeyFile } = auth.x509
   const pair = providedPair(config)
-  return { stateDir, requestsDir, issuedDir, registrationId, keyType, keyStore, token, pair }
+  return {
+    ...{ stateDir, requestsDir, issuedDir, registrationId, pair },
+    ...{ keyType, keyStore, token, encryptionKeyFile },
+  }
 }
 
 /** Commander has printed its own message; anything else is printed here. */

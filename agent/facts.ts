@@ -16,7 +16,6 @@ import type { SourceFacts } from './control/telemetry-status.ts'
 import type { KeyInspection } from './credential/private-file.ts'
 import type { X509Credential } from './credential/x509-credential.ts'
 import type { Failure } from './failure.ts'
-import { keyStoreOf } from './pki/key-store.ts'
 import { track } from './health/tracker.ts'
 import type { Tracked, Warning } from './health/tracker.ts'
 import { findWarnings } from './health/warnings.ts'
@@ -183,7 +182,7 @@ export function statusOf(facts: Facts, { config, outbox, intervalMs }: Surroundi
         key && {
           key: {
             ...{ path: credential.keyFile, mode: octal(key.mode), kind: credential.facts.keyKind },
-            store: keyStoreOf(credential.keyPem),
+            store: credential.keyStore,
           },
         }),
     },
@@ -240,7 +239,7 @@ function certificateOf(facts: Facts, config: Config, nowMs: number): { readonly 
   const issuedBy = credential.origin === 'files' ? 'file' : (credential.issuedBy ?? 'folder')
   const renewAtMs = renewalAtMs(facts, config, nowMs)
   const renewAt = renewAtMs === undefined ? {} : { renewAt: new Date(renewAtMs).toISOString() }
-  return { certificate: { ...credential.facts, ...renewAt, issuedBy, keyStore: keyStoreOf(credential.keyPem) } }
+  return { certificate: { ...credential.facts, ...renewAt, issuedBy, keyStore: credential.keyStore } }
 }
 
 /** When the agent begins to renew the certificate in use; undefined when it does not do that. Wall time. */

@@ -35,6 +35,8 @@ TAKEOVER=var/lib/iot-device-agent.import
 CONFIG=etc/iot-device-agent
 SECRETS=$CONFIG/secrets
 RUNTIME=run/iot-device-agent
+# The secret that encrypts private keys, which only this machine can open.
+KEY_STATE=var/lib/iot-device-agent-key
 HOST_SECRETS='var/lib/systemd/random-seed var/lib/systemd/credential.secret'
 STORES='etc/credstore etc/credstore.encrypted'
 # Where a key is looked for: each file of at most 64 KiB, eight folders deep, on the same file system.
@@ -196,6 +198,7 @@ named_paths() {
       s/.*stateDir["'\'']\{0,1\}[[:space:]]*=[[:space:]]*["'\'']\(\/[^"'\'']*\).*/STATE \1/p
       s/.*certificateFile["'\'']\{0,1\}[[:space:]]*=[[:space:]]*["'\'']\(\/[^"'\'']*\).*/CERTIFICATE \1/p
       s/.*keyFile["'\'']\{0,1\}[[:space:]]*=[[:space:]]*["'\'']\(\/[^"'\'']*\).*/KEY \1/p
+      s/.*encryptionKeyFile["'\'']\{0,1\}[[:space:]]*=[[:space:]]*["'\'']\(\/[^"'\'']*\).*/SECRET \1/p
       s/.*connectionStringFile["'\'']\{0,1\}[[:space:]]*=[[:space:]]*["'\'']\(\/[^"'\'']*\).*/SECRET \1/p' "$file"
   done
   { unit_files && environment_paths; } | while IFS= read -r file; do
@@ -272,6 +275,7 @@ findings() {
   done
   each state "$STATE" ! -type d
   each state "$TAKEOVER" ! -type d
+  each state "$KEY_STATE" ! -type d
   each state "$RUNTIME" ! -type d
   each secrets "$SECRETS" ! -type d
   credential_files | while IFS= read -r file; do tell SECRET "$file"; done
@@ -316,6 +320,7 @@ destroy() {
 strip() {
   empty "$STATE"
   empty "$TAKEOVER"
+  empty "$KEY_STATE"
   empty "$SECRETS"
   empty "$RUNTIME"
   credential_files | while IFS= read -r file; do destroy "$file"; done

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { certificateNeed } from '../credential/need.ts'
-import { keyMakerFor } from '../credential/token-key.ts'
+import { vaultKeysFor } from '../credential/token-key.ts'
 import { openVault } from '../credential/vault.ts'
 import type { PendingRequest } from '../credential/vault.ts'
 import { Failure } from '../failure.ts'
@@ -34,7 +34,7 @@ export function runCsr(options: CsrOptions, environment: CommandEnvironment): Pr
 /** @throws Failure CERTIFICATE_STILL_GOOD */
 async function openRequest(options: CsrOptions, environment: CommandEnvironment): Promise<PendingRequest> {
   const { clock } = environment
-  const vault = await openVault(options.stateDir, clock, printRepairs(environment), keyMakerFor(options, clock))
+  const vault = await openVault(options.stateDir, clock, printRepairs(environment), vaultKeysFor(options, clock))
   const waiting = await vault.pending()
   if (waiting?.registrationId !== options.registrationId) {
     const facts = (await vault.active())?.facts

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { dirname } from 'node:path'
+import { vaultKeysFor } from '../credential/token-key.ts'
 import { openVault } from '../credential/vault.ts'
 import type { Vault } from '../credential/vault.ts'
 import { Failure } from '../failure.ts'
@@ -33,7 +34,8 @@ export function runInstallCertificate(
     // Read first: afterwards the process may be a user who cannot read it.
     const pem = options.file === '-' ? await readUpTo(environment.stdin) : await readFileOf(options.file)
     await environment.actAsOwner(options.stateDir)
-    const vault = await openVault(options.stateDir, environment.clock, printRepairs(environment))
+    const keys = vaultKeysFor(options, environment.clock)
+    const vault = await openVault(options.stateDir, environment.clock, printRepairs(environment), keys)
     const pending = await vault.pending()
     if (pending?.registrationId !== options.registrationId) {
       throw new Failure('NO_PENDING_REQUEST', `${options.registrationId} waits for no certificate`)

@@ -2,6 +2,7 @@ import { loadCredentialFiles } from '../credential/files.ts'
 import { openJournal } from '../credential/journal.ts'
 import { planRenewal, shareOf } from '../credential/renewal.ts'
 import type { RenewalPlan, RenewalPolicy } from '../credential/renewal.ts'
+import { vaultKeysFor } from '../credential/token-key.ts'
 import { openVault } from '../credential/vault.ts'
 import type { X509Credential } from '../credential/x509-credential.ts'
 import { printRepairs, reportFailure } from './credential-command.ts'
@@ -31,10 +32,12 @@ export async function runNeedsRenewal(options: NeedsRenewalOptions, environment:
 }
 
 async function presentCredential(
-  { pair, stateDir }: NeedsRenewalOptions,
+  options: NeedsRenewalOptions,
   environment: CommandEnvironment,
 ): Promise<X509Credential | undefined> {
-  const vault = await openVault(stateDir, environment.clock, printRepairs(environment))
+  const { pair, stateDir } = options
+  const keys = vaultKeysFor(options, environment.clock)
+  const vault = await openVault(stateDir, environment.clock, printRepairs(environment), keys)
   const record = await openJournal(stateDir, environment.clock, printRepairs(environment)).load()
   if (pair !== undefined && record?.memory.leftFiles === undefined)
     return loadCredentialFiles({ certPath: pair.certificateFile, keyPath: pair.keyFile })

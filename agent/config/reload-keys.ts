@@ -24,6 +24,7 @@ export const reloadKeys: Readonly<Record<string, TakenUpBy>> = {
   'auth.x509.certificateFile': 'restart',
   'auth.x509.keyFile': 'restart',
   'auth.x509.keyStore': 'restart',
+  'auth.x509.encryptionKeyFile': 'restart',
   'auth.x509.token': 'restart',
   'auth.x509.keyType': 'restart',
   'auth.sas.keyFile': 'restart',

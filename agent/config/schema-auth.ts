@@ -30,13 +30,21 @@ const x509 = table('The certificate that this device shows to DPS and to the hub
     }),
   ),
   keyStore: optional(
-    setting(oneOf('file', 'pkcs11', 'tpm'), {
+    setting(oneOf('file', 'encrypted', 'pkcs11', 'tpm'), {
       description:
-        'Where the agent makes its keys: a file that only the agent can read, a PKCS#11 token, or the TPM, neither of which gives a key away. ' +
-        'docs/keys.md says what a token needs. It counts from the next certificate on.',
+        'Where the agent makes its keys: a file that only the agent can read, one that is encrypted besides, a PKCS#11 token, or the TPM, neither of which gives a key away. ' +
+        'docs/keys.md says what each needs. It counts from the next certificate on.',
       aliases: ['keyProvider', 'hsm'],
     }),
     'file',
+  ),
+  encryptionKeyFile: optional(
+    setting(secretReference(), {
+      description:
+        'The secret that encrypts keys with keyStore = "encrypted": iot-device-agent-key.service lays it there. Or credential:NAME of a systemd credential.',
+      aliases: ['wrappingKeyFile', 'kekFile'],
+    }),
+    '/run/iot-device-agent-key/encryption-key',
   ),
   token: exactOptional(
     setting(tokenLabel(), {

@@ -101,6 +101,7 @@ function deviceText({ device }: Status): string {
 
 /** The file of a key that lives in a token only names it. */
 function storeText(store: string | undefined): string {
+  if (store === 'encrypted') return ', encrypted'
   if (store === 'pkcs11') return ' in a PKCS#11 token'
   return store === 'tpm' ? ' in the TPM' : ''
 }

@@ -9,12 +9,14 @@ import { writeAcceptanceNote } from './acceptance-note.ts'
 import type { AcceptanceNote } from './acceptance-note.ts'
 import { CHAIN_FILE, readPending } from './pending.ts'
 import type { PendingState } from './pending.ts'
+import type { OpenKeyPem } from './token-key.ts'
 
 /** Where the vault keeps what. */
 export interface Places {
   readonly folder: string
   readonly pending: string
   readonly pointer: string
+  readonly openKey: OpenKeyPem
 }
 
 /**
@@ -25,7 +27,7 @@ export async function finishAcceptance(places: Places): Promise<void> {
   if (!(await exists(join(places.pending, CHAIN_FILE)))) return
   // Before the look: whoever else finishes it takes this very name, so that no other request can be given it.
   const name = nextName(await readdir(places.folder))
-  const pending = await readPending(places.pending).catch(laterInToken)
+  const pending = await readPending(places.pending, places.openKey).catch(laterInToken)
   if (pending?.state !== 'whole') return
   const chainPem = await readIfThere(join(places.pending, CHAIN_FILE))
   if (chainPem === undefined || !tryPairing(pending.keyPem, pending.request.keyFile, chainPem).ok) return

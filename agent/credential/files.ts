@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Failure } from '../failure.ts'
+import { keyStoreOf } from '../pki/key-store.ts'
 import { errorCode } from '../system/files.ts'
 import { readKeyFile } from './private-file.ts'
 import { pairUp } from './x509-credential.ts'
@@ -25,7 +26,7 @@ export async function loadCredentialFiles(files: CredentialFiles): Promise<X509C
   const pairing = pairUp(keyPem, keyPath, await readCertificateFile(certPath))
   if (pairing.ok) {
     const { chainPem, facts } = pairing
-    return { lane: 'x509', origin: 'files', keyPem, chainPem, keyFile: keyPath, facts }
+    return { lane: 'x509', origin: 'files', keyPem, keyStore: keyStoreOf(keyPem), chainPem, keyFile: keyPath, facts }
   }
   const context = { certPath, keyPath }
   if (pairing.reason === 'unreadable') {

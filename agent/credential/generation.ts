@@ -1,9 +1,11 @@
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
+import { keyStoreOf } from '../pki/key-store.ts'
 import { readIfThere } from '../system/files.ts'
 import { readAcceptanceNote } from './acceptance-note.ts'
 import { CHAIN_FILE, KEY_FILE } from './pending.ts'
 import { readVaultKey, requirePrivate } from './private-file.ts'
+import type { OpenKeyPem } from './token-key.ts'
 import { pairUp } from './x509-credential.ts'
 import type { Pairing, X509Credential } from './x509-credential.ts'
 
@@ -30,12 +32,13 @@ export function nextName(entries: readonly string[]): string {
 }
 
 /** @throws Failure KEY_EXPOSED, KEY_STORE_UNAVAILABLE */
-export async function readGeneration(vault: string, name: string): Promise<GenerationState> {
+export async function readGeneration(vault: string, name: string, open: OpenKeyPem): Promise<GenerationState> {
   const folder = join(vault, name)
   if (!(await requirePrivate(folder))) return { state: 'absent' }
   const keyFile = join(folder, KEY_FILE)
-  const keyPem = await readVaultKey(keyFile)
-  if (keyPem === undefined) return { state: 'torn', why: `${name} has no key` }
+  const text = await readVaultKey(keyFile)
+  if (text === undefined) return { state: 'torn', why: `${name} has no key` }
+  const keyPem = await open(text, keyFile)
   const pairing = tryPairing(keyPem, keyFile, (await readIfThere(join(folder, CHAIN_FILE))) ?? '')
   if (!pairing.ok) return { state: 'torn', why: `${name}: ${pairing.why}` }
   const { chainPem, facts } = pairing
@@ -44,7 +47,7 @@ export async function readGeneration(vault: string, name: string): Promise<Gener
     state: 'whole',
     credential: {
       ...{ lane: 'x509', origin: 'vault', generation: name },
-      ...{ keyPem, chainPem, keyFile, facts, ...note },
+      ...{ keyPem, keyStore: keyStoreOf(text), chainPem, keyFile, facts, ...note },
     },
   }
 }

@@ -1,14 +1,13 @@
-import { createPublicKey } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
 import { makeCsr } from '../pki/csr.ts'
-import { keyKind, readKey } from '../pki/key.ts'
+import { keyKind, readKey, readPublicKey } from '../pki/key.ts'
 import type { KeyType } from '../pki/key.ts'
 import { exists, readIfThere, writeDurably } from '../system/files.ts'
 import { makeFolderDurably } from './durable-folder.ts'
 import { readVaultKey, requirePrivate } from './private-file.ts'
-import type { MakeKeyPem } from './token-key.ts'
+import type { OpenKeyPem, VaultKeys } from './token-key.ts'
 
 /** What a request is made for. */
 export interface Wanted {
@@ -36,7 +35,7 @@ export interface PendingRequest {
 export type PendingState =
   | { readonly state: 'absent' }
   | { readonly state: 'whole'; readonly request: PendingRequest; readonly keyPem: string }
-  | { readonly state: 'keyOnly'; readonly key: KeyObject }
+  | { readonly state: 'keyOnly'; readonly keyPem: string }
   | { readonly state: 'torn'; readonly why: string }
 
 export const KEY_FILE = 'key.pem'
@@ -47,19 +46,19 @@ const META_FILE = 'meta.json'
 const TORN_KEY = 'its key is missing or unreadable, so that a chain for this request fits no more'
 
 /** @throws Failure KEY_EXPOSED, KEY_STORE_UNAVAILABLE */
-export async function readPending(folder: string): Promise<PendingState> {
+export async function readPending(folder: string, open: OpenKeyPem): Promise<PendingState> {
   if (!(await requirePrivate(folder))) return { state: 'absent' }
   const keyFile = join(folder, KEY_FILE)
-  const keyPem = await readVaultKey(keyFile)
+  const text = await readVaultKey(keyFile)
   // Without key because another process has just made a generation of it.
-  if (keyPem === undefined && !(await exists(folder))) return { state: 'absent' }
-  const key = parseKey(keyPem, keyFile)
-  if (key instanceof Failure || keyPem === undefined) return { state: 'torn', why: TORN_KEY }
+  if (text === undefined && !(await exists(folder))) return { state: 'absent' }
+  const keyPem = text === undefined ? undefined : await open(text, keyFile)
+  const publicKey = readable(() => readPublicKey(keyPem ?? '', keyFile))
+  if (publicKey === undefined || keyPem === undefined) return { state: 'torn', why: TORN_KEY }
   const meta = parseMeta(await readIfThere(join(folder, META_FILE)))
   const csrPem = await readIfThere(join(folder, CSR_FILE))
-  if (meta === undefined || !isWholeRequest(csrPem)) return { state: 'keyOnly', key }
-  const publicKey = createPublicKey(key)
-  return { state: 'whole', keyPem, request: { ...meta, csrPem, publicKey, keyKind: keyKind(key), keyFile } }
+  if (meta === undefined || !isWholeRequest(csrPem)) return { state: 'keyOnly', keyPem }
+  return { state: 'whole', keyPem, request: { ...meta, csrPem, publicKey, keyKind: keyKind(publicKey), keyFile } }
 }
 
 /**
@@ -68,17 +67,13 @@ export async function readPending(folder: string): Promise<PendingState> {
  * @returns false when somebody else was first
  * @throws Failure DISK_FULL, STATE_UNWRITABLE, CONFIG_INVALID
  */
-export async function makePending(
-  folder: string,
-  wanted: Wanted,
-  nowMs: number,
-  makeKeyPem: MakeKeyPem,
-): Promise<boolean> {
-  const keyPem = await makeKeyPem(wanted.keyType)
-  const key = readKey(keyPem, join(folder, KEY_FILE))
+export async function makePending(folder: string, wanted: Wanted, nowMs: number, keys: VaultKeys): Promise<boolean> {
+  const text = await keys.make(wanted.keyType)
+  const keyFile = join(folder, KEY_FILE)
+  const key = readKey(await keys.open(text, keyFile), keyFile)
   const { pem } = await makeCsr(key, wanted.registrationId)
   return makeFolderDurably(folder, {
-    [KEY_FILE]: keyPem,
+    [KEY_FILE]: text,
     [CSR_FILE]: pem,
     [META_FILE]: writeMeta(wanted.registrationId, nowMs),
   })
@@ -87,11 +82,11 @@ export async function makePending(
 /** Makes request and note anew for a key that has lost them. */
 export async function mendPending(
   folder: string,
-  key: KeyObject,
+  keyPem: string,
   registrationId: string,
   nowMs: number,
 ): Promise<void> {
-  const { pem } = await makeCsr(key, registrationId)
+  const { pem } = await makeCsr(readKey(keyPem, join(folder, KEY_FILE)), registrationId)
   await writeDurably(join(folder, CSR_FILE), pem)
   await writeDurably(join(folder, META_FILE), writeMeta(registrationId, nowMs))
 }
@@ -123,12 +118,12 @@ function isWholeRequest(pem: string | undefined): pem is string {
   return /^-----BEGIN CERTIFICATE REQUEST-----[^-]+-----END CERTIFICATE REQUEST-----\n$/.test(pem ?? '')
 }
 
-function parseKey(pem: string | undefined, where: string): KeyObject | Failure {
+function readable(read: () => KeyObject): KeyObject | undefined {
   try {
-    return readKey(pem ?? '', where)
+    return read()
   } catch (error) {
     // A token that does not answer now holds its key as before: nothing is torn.
-    if (error instanceof Failure && error.code !== 'KEY_STORE_UNAVAILABLE') return error
+    if (error instanceof Failure && error.code !== 'KEY_STORE_UNAVAILABLE') return undefined
     throw error
   }
 }

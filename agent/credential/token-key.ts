@@ -6,19 +6,30 @@ import { keyStoreOf } from '../pki/key-store.ts'
 import type { KeyStore } from '../pki/key-store.ts'
 import type { Clock } from '../system/clock.ts'
 import { cleanWords, programEnvironment, runProgram } from '../system/run-program.ts'
+import { decryptKey, encryptKey, isEncryptedKey, readEncryptionKey } from './encrypted-key.ts'
 
 /** Makes a private key where it is to live; what comes back is the text of `key.pem`, which stands for it. */
 export type MakeKeyPem = (type: KeyType) => Promise<string>
+
+/** What TLS and the signing of requests take for the text of `key.pem`: the same, unless it is encrypted. */
+export type OpenKeyPem = (pem: string, where: string) => Promise<string>
+
+/** How keys get into the vault, and out of it again. */
+export interface VaultKeys {
+  /** @throws Failure KEY_STORE_UNAVAILABLE */
+  readonly make: MakeKeyPem
+  /** @throws Failure KEY_STORE_UNAVAILABLE */
+  readonly open: OpenKeyPem
+}
 
 /** Where new keys are made. */
 export interface KeyPlace {
   readonly keyStore: KeyStore
   /** The label of the PKCS#11 token. */
   readonly token?: string | undefined
+  /** Where the secret is that encrypts keys in files: an absolute path, or `credential:NAME`. */
+  readonly encryptionKeyFile: string
 }
-
-/** The default: a key in the vault, PKCS#8. */
-export const makeKeyInFile: MakeKeyPem = async (type) => keyToPem(await makeKey(type))
 
 /** A TPM takes seconds for an RSA key. */
 const TIMEOUT_MS = 60_000
@@ -45,8 +56,13 @@ const algorithms: Readonly<Record<KeyType, readonly string[]>> = {
  *
  * The maker throws Failure KEY_STORE_UNAVAILABLE, above all rather than give back a key that lies open.
  */
-export function keyMakerFor({ keyStore, token }: KeyPlace, clock: Clock): MakeKeyPem {
-  if (keyStore === 'file') return makeKeyInFile
+function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Clock): MakeKeyPem {
+  if (keyStore === 'file') return async (type) => keyToPem(await makeKey(type))
+  if (keyStore === 'encrypted')
+    return async (type) => {
+      const secret = await readEncryptionKey(encryptionKeyFile, process.env)
+      return encryptKey(await makeKey(type), secret)
+    }
   return async (type) => {
     const program = ['openssl', 'genpkey', ...where(keyStore, token), ...algorithms[type]] as const
     const run = await runProgram(
@@ -64,13 +80,27 @@ export function keyMakerFor({ keyStore, token }: KeyPlace, clock: Clock): MakeKe
   }
 }
 
+/**
+ * The keys of a vault. Whatever place new ones are made in, those of earlier places are opened: a move to another place is
+ * a renewal, and the way back has to stay.
+ */
+export function vaultKeysFor(place: KeyPlace, clock: Clock): VaultKeys {
+  return {
+    make: keyMakerFor(place, clock),
+    async open(pem, where) {
+      if (!isEncryptedKey(pem)) return pem
+      return decryptKey(pem, where, await readEncryptionKey(place.encryptionKeyFile, process.env))
+    },
+  }
+}
+
 /** As sentences say it. */
 export function nameOf(store: KeyStore): string {
-  return { file: 'a file', pkcs11: 'the PKCS#11 token', tpm: 'the TPM' }[store]
+  return { file: 'a file', encrypted: 'an encrypted file', pkcs11: 'the PKCS#11 token', tpm: 'the TPM' }[store]
 }
 
 /** Each key has a name of its own in the token; a TPM keeps none, its key lies wrapped in the vault. */
-function where(keyStore: Exclude<KeyStore, 'file'>, token = ''): readonly string[] {
+function where(keyStore: Exclude<KeyStore, 'file' | 'encrypted'>, token = ''): readonly string[] {
   if (keyStore === 'tpm') return ['-propquery', '?provider=tpm2']
   const id = randomBytes(8).toString('hex')
   const uri = `pkcs11:token=${encodeURIComponent(token)};object=iot-device-agent-${id};id=${id.replaceAll(/../g, '%$&')}`

@@ -15,8 +15,7 @@ import { makePending, mendPending, readPending } from './pending.ts'
 import type { PendingRequest, PendingState, Wanted } from './pending.ts'
 import { requirePrivate } from './private-file.ts'
 import { finishRemovals, removeGeneration } from './prune.ts'
-import { makeKeyInFile } from './token-key.ts'
-import type { MakeKeyPem } from './token-key.ts'
+import type { VaultKeys } from './token-key.ts'
 import type { X509Credential } from './x509-credential.ts'
 
 export type { PendingRequest, Wanted } from './pending.ts'
@@ -104,7 +103,7 @@ const MAX_TURNS = 5
  * @param onRepair told of everything that is found torn and set aside or mended, now or later, as STATE_TORN, and of the
  *   generations that are left out, with the reason: to be logged
  * @throws Failure KEY_EXPOSED      others can reach it; the message has the command that mends it
- * @param makeKeyPem makes the key of each request; in the vault when left out
+ * @param keys makes the key of each request, and opens what lies in the place of one
  * @throws Failure STATE_LINKED     its folder is a symbolic link
  * @throws Failure STATE_UNWRITABLE, DISK_FULL
  */
@@ -112,10 +111,10 @@ export async function openVault(
   stateDir: string,
   clock: Clock,
   onRepair: (failure: Failure) => void,
-  makeKeyPem: MakeKeyPem = makeKeyInFile,
+  keys: VaultKeys,
 ): Promise<Vault> {
   const folder = join(stateDir, 'credentials')
-  const places = { folder, pending: join(folder, 'pending'), pointer: join(folder, 'active') }
+  const places = { folder, pending: join(folder, 'pending'), pointer: join(folder, 'active'), openKey: keys.open }
   const leftOut = new Set<string>()
 
   /** Moves something torn out of the way; another process may have done so already. */
@@ -134,7 +133,7 @@ export async function openVault(
       case 'whole':
         return supersede(places.pending, clock.now())
       case 'keyOnly':
-        await mendPending(places.pending, found.key, wanted.registrationId, clock.now())
+        await mendPending(places.pending, found.keyPem, wanted.registrationId, clock.now())
         return onRepair(new Failure('STATE_TORN', `${places.pending}: the request was made anew from its key`))
       case 'torn':
         return repair(places.pending, found.why)
@@ -185,7 +184,7 @@ export async function openVault(
   await requirePrivate(folder)
   for (const each of [stateDir, folder, places.pending]) await removeLeftovers(each)
   await finishRemovals(folder).catch((error: unknown) => onRepair(asFailure(error)))
-  await readPending(places.pending).catch(tolerateToken)
+  await readPending(places.pending, keys.open).catch(tolerateToken)
   const inUse = await pointer().catch(tolerateToken)
   if (inUse === undefined || isGeneration(inUse)) await active().catch(tolerateToken)
 
@@ -201,15 +200,15 @@ export async function openVault(
     },
     async pending() {
       await finishAcceptance(places)
-      const found = await readPending(places.pending)
+      const found = await readPending(places.pending, keys.open)
       return found.state === 'whole' ? found.request : undefined
     },
     async request(wanted) {
       for (let turn = 0; turn < MAX_TURNS; turn += 1) {
         await finishAcceptance(places)
-        const found = await readPending(places.pending)
+        const found = await readPending(places.pending, keys.open)
         if (found.state === 'whole' && isWanted(found.request, wanted)) return found.request
-        if (found.state === 'absent') await makePending(places.pending, wanted, clock.now(), makeKeyPem)
+        if (found.state === 'absent') await makePending(places.pending, wanted, clock.now(), keys)
         else await advance(found, wanted)
       }
       throw new Failure('UNEXPECTED', `${places.pending} is changed by somebody else all the time`)
@@ -219,7 +218,7 @@ export async function openVault(
       // Sets aside a pointer to nothing: the new generation must not be in use because of the name that it is given.
       await pointer()
       const name = nextName(await readdir(folder))
-      const found = await readPending(places.pending)
+      const found = await readPending(places.pending, keys.open)
       if (found.state === 'whole')
         await layChain(
           places,
@@ -272,7 +271,7 @@ async function readNewest(places: Places, repair: Repair): Promise<X509Credentia
 }
 
 async function readWhole(places: Places, name: string, repair: Repair): Promise<X509Credential | undefined> {
-  const found = await readGeneration(places.folder, name)
+  const found = await readGeneration(places.folder, name, places.openKey)
   if (found.state === 'torn') await repair(join(places.folder, name), found.why)
   return found.state === 'whole' ? found.credential : undefined
 }

@@ -1,8 +1,8 @@
-import { createPublicKey } from 'node:crypto'
 import type { CertificateFacts } from '../pki/certificate.ts'
 import { certificateFacts } from '../pki/certificate.ts'
 import { readCertificates } from '../pki/certificates-file.ts'
-import { isSamePublicKey, readKey } from '../pki/key.ts'
+import { isSamePublicKey, readPublicKey } from '../pki/key.ts'
+import type { KeyStore } from '../pki/key-store.ts'
 import { orderPath } from '../pki/path.ts'
 
 /** A key with the chain that was issued for it. `keyPem` is a secret: never log or show the whole. */
@@ -14,6 +14,7 @@ export interface X509Credential {
   readonly generation?: string
   /** PKCS#8 PEM, or whatever unencrypted PEM form the file had. */
   readonly keyPem: string
+  readonly keyStore: KeyStore
   /** Leaf first. */
   readonly chainPem: string
   /** Where the key is on disk. */
@@ -47,7 +48,7 @@ export type Pairing =
  * @throws Failure KEY_UNREADABLE, KEY_TYPE_UNSUPPORTED
  */
 export function pairUp(keyPem: string, keyFile: string, certificatesPem: string): Pairing {
-  const publicKey = createPublicKey(readKey(keyPem, keyFile))
+  const publicKey = readPublicKey(keyPem, keyFile)
   const read = readCertificates(certificatesPem)
   if (!read.ok) {
     return { ok: false, reason: 'unreadable', why: read.problems.map((problem) => problem.message).join('; ') }

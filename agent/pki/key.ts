@@ -1,8 +1,9 @@
-import { createPrivateKey, generateKeyPair } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPair } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Failure } from '../failure.ts'
-import { keyStoreOf } from './key-store.ts'
+import { isInToken, keyStoreOf } from './key-store.ts'
+import { makeRoomInTpm } from './token-room.ts'
 
 /** The kinds of key that the agent makes; the first is the default. */
 export const keyTypes = ['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'] as const
@@ -52,6 +53,26 @@ export function readKey(pem: string, where: string): KeyObject {
   throw new Failure('KEY_TYPE_UNSUPPORTED', `${where} holds a key of kind ${kind}`, { context: { path: where, kind } })
 }
 
+/** What was read of the keys in tokens: their texts are no secrets, and each look at a token takes time and its room. */
+const seenInTokens = new Map<string, KeyObject>()
+const MOST_SEEN = 16
+
+/**
+ * The public half of a private key in PEM. It holds on to nothing of the private one, and a token is asked once for each key.
+ *
+ * @throws Failure as `readKey`
+ */
+export function readPublicKey(pem: string, where: string): KeyObject {
+  const seen = seenInTokens.get(pem)
+  if (seen !== undefined) return seen
+  const spki = createPublicKey(readKey(pem, where)).export({ type: 'spki', format: 'der' })
+  const publicKey = createPublicKey({ key: spki, type: 'spki', format: 'der' })
+  if (!isInToken(pem)) return publicKey
+  if (seenInTokens.size >= MOST_SEEN) seenInTokens.clear()
+  seenInTokens.set(pem, publicKey)
+  return publicKey
+}
+
 /** What a key is, in the words of the configuration: `ec-p256`, `rsa-2048`; others by their OpenSSL name. */
 export function keyKind(key: KeyObject): string {
   const { asymmetricKeyType = 'unknown', asymmetricKeyDetails: details } = key
@@ -84,6 +105,7 @@ function parseKey(pem: string, where: string): KeyObject {
     throw new Failure('KEY_UNREADABLE', fact, { context: { path: where } })
   }
   const store = keyStoreOf(pem)
+  makeRoomInTpm(pem)
   try {
     return readTwice(pem)
   } catch (cause) {

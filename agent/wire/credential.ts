@@ -1,8 +1,11 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { Failure } from '../failure.ts'
+import { isSamePublicKey, readPublicKey } from '../pki/key.ts'
+import { isInToken } from '../pki/key-store.ts'
+import { makeRoomInTpm } from '../pki/token-room.ts'
 
 /** What the device presents in TLS: leaf first, then its intermediates; the key never leaves the process. */
 export interface ClientCertificate {
@@ -35,7 +38,8 @@ export interface TlsIdentity {
  * keys of different kinds and would then connect without any client certificate, so a pair is compared here first.
  *
  * @param ca PEM of the only roots to trust; without it, the roots that the runtime brings
- * @throws Failure TLS_LOCAL_CREDENTIAL unreadable, or not a pair
+ * @throws Failure TLS_LOCAL_CREDENTIAL  unreadable, or not a pair
+ * @throws Failure KEY_STORE_UNAVAILABLE the key is in a token that does not answer
  */
 export function loadTlsIdentity(credential: WireCredential, ca: string | undefined): TlsIdentity {
   const common: SecureContextOptions = { minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) }
@@ -43,16 +47,19 @@ export function loadTlsIdentity(credential: WireCredential, ca: string | undefin
     if (credential.lane === 'sas') return { context: createSecureContext(common), presented: { lane: 'sas' } }
     const { chainPem: cert, keyPem: key } = credential
     const leaf = new X509Certificate(cert)
-    if (!leaf.checkPrivateKey(createPrivateKey(key))) throw notAPair(leaf)
+    if (!isSamePublicKey(leaf.publicKey, readPublicKey(key, 'the private key'))) throw notAPair(leaf)
+    makeRoomInTpm(key)
     return {
       context: createSecureContext({ ...common, cert, key }),
       presented: { lane: 'x509', ...thumbprintOf(leaf) },
     }
   } catch (cause) {
-    if (cause instanceof Failure) throw cause
+    const isOfToken = credential.lane === 'x509' && isInToken(credential.keyPem)
+    if (cause instanceof Failure && (isOfToken || cause.code === 'TLS_LOCAL_CREDENTIAL')) throw cause
     const fact = cause instanceof Error ? cause.message : String(cause)
     const what = credential.lane === 'sas' ? 'the roots to trust' : 'certificate and key'
-    throw new Failure('TLS_LOCAL_CREDENTIAL', `${what} cannot be loaded: ${fact}`, { cause })
+    const code = isOfToken ? 'KEY_STORE_UNAVAILABLE' : 'TLS_LOCAL_CREDENTIAL'
+    throw new Failure(code, `${what} cannot be loaded: ${fact}`, { cause })
   }
 }
 

@@ -35,6 +35,10 @@ const PROGRAM = 'usr/lib/iot-device-agent'
 const files: readonly (readonly [from: string, to: string, mode: number])[] = [
   ['scripts/launcher.sh', `${PROGRAM}/iot-device-agent`, 0o755],
   ['packaging/seal.sh', `${PROGRAM}/seal`, 0o755],
+  ['packaging/lay-out-key.sh', `${PROGRAM}/lay-out-key`, 0o755],
+  ...['tpm.conf', 'openssl-tpm-arm64.cnf', 'openssl-tpm-x86-64.cnf'].map(
+    (name) => [`packaging/key-stores/${name}`, `usr/share/iot-device-agent/${name}`, 0o644] as const,
+  ),
   ['systemd/iot-device-agent.service', 'usr/lib/systemd/system/iot-device-agent.service', 0o644],
   ['systemd/iot-device-agent.preset', 'usr/lib/systemd/system-preset/60-iot-device-agent.preset', 0o644],
   ['systemd/iot-device-agent.sysusers', 'usr/lib/sysusers.d/iot-device-agent.conf', 0o644],

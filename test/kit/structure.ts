@@ -20,7 +20,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   config: ['failure.ts', 'system'],
   pki: ['failure.ts', 'system'],
   health: ['failure.ts', 'system'],
-  wire: ['failure.ts', 'system'],
+  wire: ['failure.ts', 'system', 'pki'],
   credential: ['failure.ts', 'system', 'pki'],
   issue: ['failure.ts', 'system', 'pki'],
   provision: ['failure.ts', 'system', 'pki', 'wire'],

@@ -1,6 +1,7 @@
 /** The arm64 package: under qemu-user in an arm64 root, and in a machine with an arm64 kernel and systemd of its own. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { access, copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { test } from 'node:test'
@@ -79,8 +80,6 @@ test('in an arm64 machine the service starts under systemd, and telemetry surviv
   assert.match(limits, /^MemoryMax=\d+$/m)
   assert.match(limits, /^MemoryCurrent=\d+$/m)
   t.diagnostic(limits)
-  await machine.shell('test -c /dev/tpmrm0')
-
   await machine.shell('tc qdisc add dev eth0 root netem delay 300ms 100ms loss 5%')
   const before = messages(cloud, 'press-vm')
   await telemetryAfter(cloud, 'press-vm', before + 2, EMULATED_MS)
@@ -89,4 +88,45 @@ test('in an arm64 machine the service starts under systemd, and telemetry surviv
   const now = '$(systemctl show -p MainPID --value iot-device-agent)'
   await machine.until(`test ${now} -gt 1 -a ${now} != ${pid}`, EMULATED_MS)
   await telemetryAfter(cloud, 'press-vm', messages(cloud, 'press-vm'), EMULATED_MS)
+  await machine.shell('tc qdisc del dev eth0 root')
+
+  await t.test('with the drop-in that the package brings, the next key is in the TPM, and stays there', async () => {
+    const dropIns = '/etc/systemd/system/iot-device-agent.service.d'
+    await machine.shell(`mkdir -p ${dropIns}; ln -s /usr/share/iot-device-agent/tpm.conf ${dropIns}/`)
+    await machine.shell(`printf '[auth.x509]\\nkeyStore = "tpm"\\n' >>/etc/iot-device-agent/config.toml`)
+    await machine.shell('systemctl daemon-reload; systemctl restart iot-device-agent', EMULATED_MS)
+    await telemetryAfter(cloud, 'press-vm', messages(cloud, 'press-vm'), EMULATED_MS)
+    const state = '/var/lib/iot-device-agent'
+    // The second time the key in use is in the TPM as well, which has room for three objects.
+    for (const generation of ['gen-0002', 'gen-0003']) {
+      await machine.shell('iot-device-agent renew', EMULATED_MS)
+      await machine.until(`grep -q 'BEGIN TSS2 PRIVATE KEY' ${state}/credentials/pending/key.pem`, EMULATED_MS)
+      const request = await machine.until(`cat ${state}/requests/press-vm.csr`, EMULATED_MS)
+      const renewed = await cloud.authority.signDevice(request)
+      await machine.shell(`cat >/root/chain.pem <<'END'\n${renewed}\nEND`)
+      await machine.shell(`install -o iot-device-agent -m 0600 /root/chain.pem ${state}/issued/press-vm.pem`)
+      const thumbprint = new X509Certificate(renewed).fingerprint256.replaceAll(':', '')
+      await cloud.record.waitFor(
+        () => eventsOf(cloud, 'connected', 'press-vm').some((event) => event.thumbprint === thumbprint),
+        { withinMs: EMULATED_MS },
+      )
+      await telemetryAfter(cloud, 'press-vm', messages(cloud, 'press-vm'), EMULATED_MS)
+      await machine.until(`! test -e ${state}/requests/press-vm.csr`, EMULATED_MS)
+      assert.match(
+        await machine.shell(`tpm2 print -t TSSPRIVKEY_OBJ ${state}/credentials/${generation}/key.pem`),
+        /fixedtpm\|fixedparent\|sensitivedataorigin/,
+      )
+    }
+    assert.match(await machine.shell('iot-device-agent status --json', EMULATED_MS), /"store": ?"tpm"/)
+    // Nothing but the TPM was opened up (char-rtc is of ProtectClock=): the service still sees no disk and no console.
+    const allowed = await machine.shell('systemctl show -p DeviceAllow -p DevicePolicy iot-device-agent')
+    const besides = ['DeviceAllow=char-rtc r', 'DevicePolicy=closed']
+    assert.deepEqual(
+      allowed
+        .trim()
+        .split('\n')
+        .filter((line) => !besides.includes(line)),
+      ['DeviceAllow=/dev/tpmrm0 rw'],
+    )
+  })
 })

@@ -6,11 +6,12 @@ import { promisify } from 'node:util'
 
 const call = promisify(execFile)
 
-export type StoreName = 'file' | 'pkcs11' | 'tpm'
+export type StoreName = 'file' | 'encrypted' | 'pkcs11' | 'tpm'
 
 /** The label that every text of a key in this place begins with. */
 export const keyLabels: Readonly<Record<StoreName, string>> = {
   file: '-----BEGIN PRIVATE KEY-----',
+  encrypted: '-----BEGIN ENCRYPTED PRIVATE KEY-----',
   pkcs11: '-----BEGIN PKCS#11 PROVIDER URI-----',
   tpm: '-----BEGIN TSS2 PRIVATE KEY-----',
 }
@@ -18,6 +19,7 @@ export const keyLabels: Readonly<Record<StoreName, string>> = {
 /** The part of config.toml that chooses it. */
 export const keyStoreToml: Readonly<Record<StoreName, string>> = {
   file: '[auth.x509]\nkeyStore = "file"\n',
+  encrypted: `[auth.x509]\nkeyStore = "encrypted"\nencryptionKeyFile = "${process.env['ENCRYPTION_KEY_FILE'] ?? ''}"\n`,
   pkcs11: '[auth.x509]\nkeyStore = "pkcs11"\ntoken = "iot"\n',
   tpm: '[auth.x509]\nkeyStore = "tpm"\n',
 }

@@ -29,7 +29,13 @@ const certificate = {
 }
 
 function credential(origin: 'vault' | 'files'): X509Credential {
-  const common = { lane: 'x509', keyPem: 'THE KEY ITSELF', chainPem: 'THE CHAIN', facts: certificate } as const
+  const common = {
+    lane: 'x509',
+    keyPem: 'THE KEY ITSELF',
+    keyStore: 'file',
+    chainPem: 'THE CHAIN',
+    facts: certificate,
+  } as const
   const keyFile = origin === 'vault' ? '/state/credentials/gen-0001/key.pem' : '/etc/iot-certs/press-07.key'
   return { ...common, origin, keyFile, generation: 'gen-0001' }
 }

@@ -1,6 +1,7 @@
 import { request as httpsRequest } from 'node:https'
 import type { IncomingMessage } from 'node:http'
 import { Failure } from '../../failure.ts'
+import { makeRoomInTpm } from '../../pki/token-room.ts'
 import type { Clock } from '../../system/clock.ts'
 import { errorCode } from '../../system/error-code.ts'
 
@@ -76,6 +77,7 @@ function send(
   signal: AbortSignal,
 ): Promise<EstAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<EstAnswer>()
+  if (identity?.by === 'certificate') makeRoomInTpm(identity.keyPem)
   const request = httpsRequest(url, {
     ...{ method: csrBase64 === undefined ? 'GET' : 'POST', agent: false, ca, minVersion: 'TLSv1.2', signal },
     headers: {

@@ -12,7 +12,7 @@ const top = fileURLToPath(new URL('../../..', import.meta.url))
 /** Folder with `root`, `initrd.cpio` and `vmlinuz`; made when it is not there (about 3 minutes). */
 export async function arm64Folder(): Promise<string> {
   const cache = process.env['IOT_DEVICE_AGENT_CACHE'] ?? join(homedir(), '.cache', 'iot-device-agent')
-  const folder = join(cache, 'arm64')
+  const folder = join(cache, 'arm64-with-tpm')
   await run(join(top, 'test/package/kit/make-arm64'), [folder])
   return folder
 }

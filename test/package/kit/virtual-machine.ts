@@ -102,7 +102,10 @@ interface Machine {
 function startMachine({ kernel, initrd, work, console_ }: Machine): ChildProcess {
   const computer = ['-M', 'virt', '-cpu', 'cortex-a72', '-smp', '2', '-m', '1536', '-display', 'none', '-no-reboot']
   const system = ['-kernel', kernel, '-initrd', initrd]
-  const words = ['-append', 'rdinit=/sbin/init console=ttyAMA0 systemd.show_status=0 systemd.getty_auto=0 quiet']
+  const words = [
+    '-append',
+    'rdinit=/sbin/init console=ttyAMA0 systemd.show_status=0 systemd.getty_auto=0 net.ifnames=0 quiet',
+  ]
   const consoles = ['-monitor', 'none', '-serial', `file:${console_}`, '-device', 'virtio-serial-pci']
   const shell = ['-chardev', `socket,id=shell,path=${join(work, 'shell.sock')},server=on,wait=off`]
   const network = ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile=']

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { CommandEnvironment, CredentialSettings } from '../../../agent/commands/credential-command.ts'
 import { createFakeClock } from '../../kit/clock.ts'
 import type { FakeClock } from '../../kit/clock.ts'
+import { keysInFile } from '../credential/fixture.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
 
 /** A command with its surroundings: what it printed, whom it became, what lies on its disk. */
@@ -28,7 +29,7 @@ export async function makeCommandBench(stdin: readonly string[] = []): Promise<C
     settings: {
       stateDir: join(folder.path, 'state'),
       registrationId: 'edge-0042',
-      keyStore: 'file',
+      ...keysInFile,
       keyType: 'ec-p256',
       requestsDir: join(folder.path, 'requests'),
       issuedDir: join(folder.path, 'issued'),

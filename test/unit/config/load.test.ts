@@ -23,7 +23,10 @@ test('the two required variables alone are a whole configuration, with the docum
       registerWithinSeconds: 600,
       proveWithinSeconds: 300,
       soakSeconds: 86_400,
-      x509: { enabled: true, keyStore: 'file', keyType: 'ec-p256' },
+      x509: {
+        ...{ enabled: true, keyStore: 'file', keyType: 'ec-p256' },
+        encryptionKeyFile: '/run/iot-device-agent-key/encryption-key',
+      },
       sas: { enrollment: 'group' },
       renewal: { enabled: true, percent: 70, spreadPercent: 10, floorSeconds: 3600 },
       fallback: {

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkChain } from '../../../agent/pki/chain.ts'
 import type { CheckedChain } from '../../../agent/pki/chain.ts'
+import { vaultKeysFor } from '../../../agent/credential/token-key.ts'
 import { openVault } from '../../../agent/credential/vault.ts'
 import type { PendingRequest, Vault } from '../../../agent/credential/vault.ts'
 import type { Failure } from '../../../agent/failure.ts'
@@ -11,13 +12,21 @@ import { makeRoot, openssl } from '../../kit/openssl.ts'
 import type { Authority, Profile } from '../../kit/openssl.ts'
 
 export const ID = 'edge-0042'
+/** Where keys are made unless a test says otherwise. */
+export const keysInFile = { keyStore: 'file', encryptionKeyFile: '/nowhere' } as const
+
 export const wanted = { registrationId: ID, keyType: 'ec-p256' } as const
 
 /** A vault in which nothing may be found torn. */
 export function openSound(stateDir: string, clock: Clock = systemClock): Promise<Vault> {
-  return openVault(stateDir, clock, (failure) => {
-    throw failure
-  })
+  return openVault(
+    stateDir,
+    clock,
+    (failure) => {
+      throw failure
+    },
+    vaultKeysFor(keysInFile, clock),
+  )
 }
 
 /** A vault in which something is torn, with what was reported of it so far. */
@@ -25,7 +34,8 @@ export async function openTorn(
   stateDir: string,
 ): Promise<{ readonly vault: Vault; readonly repairs: readonly Failure[] }> {
   const repairs: Failure[] = []
-  return { vault: await openVault(stateDir, systemClock, (failure) => void repairs.push(failure)), repairs }
+  const keys = vaultKeysFor(keysInFile, systemClock)
+  return { vault: await openVault(stateDir, systemClock, (failure) => void repairs.push(failure), keys), repairs }
 }
 
 /** An authority that signs requests of the vault; what it gives is checked as the agent checks it. */

@@ -21,7 +21,8 @@ import type { Vault } from '../../../agent/credential/vault.ts'
 import { Failure } from '../../../agent/failure.ts'
 import { exists } from '../../../agent/system/files.ts'
 import { createFakeClock } from '../../kit/clock.ts'
-import { wanted } from './fixture.ts'
+import { vaultKeysFor } from '../../../agent/credential/token-key.ts'
+import { keysInFile, wanted } from './fixture.ts'
 import { openChain, refOf } from './prepared-vault.ts'
 
 /** DPS and one hub, as far as credentials go; a credential is known by its name. */
@@ -95,7 +96,7 @@ export async function live(
     over.resolve(undefined)
   }
   let rotation: Rotation | undefined
-  const vault = await openVault(state, clock, onTrouble)
+  const vault = await openVault(state, clock, onTrouble, vaultKeysFor(keysInFile, clock))
   const journal = openJournal(state, clock, onTrouble)
 
   const link = async (ref: CredentialRef, start: LinkStart, events: LinkEvents, signal: AbortSignal) => {

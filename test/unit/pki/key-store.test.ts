@@ -3,13 +3,16 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makeKeyInFile, keyMakerFor } from '../../../agent/credential/token-key.ts'
+import { vaultKeysFor } from '../../../agent/credential/token-key.ts'
 import { openVault } from '../../../agent/credential/vault.ts'
 import type { Failure } from '../../../agent/failure.ts'
 import { readKey } from '../../../agent/pki/key.ts'
 import { keyStoreOf } from '../../../agent/pki/key-store.ts'
 import { systemClock } from '../../../agent/system/clock.ts'
+import { keysInFile } from '../credential/fixture.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
+
+const keys = vaultKeysFor(keysInFile, systemClock)
 
 const inToken = `-----BEGIN PKCS#11 PROVIDER URI-----
 MIGYGhlQS0NTIzExIFByb3ZpZGVyIFVSSSB2MS4w
@@ -18,7 +21,7 @@ MIGYGhlQS0NTIzExIFByb3ZpZGVyIFVSSSB2MS4w
 const inTpm = inToken.replaceAll('PKCS#11 PROVIDER URI', 'TSS2 PRIVATE KEY')
 
 test('a key is known by the label of what stands for it', async () => {
-  assert.deepEqual([inToken, inTpm, await makeKeyInFile('ec-p256')].map(keyStoreOf), ['pkcs11', 'tpm', 'file'])
+  assert.deepEqual([inToken, inTpm, await keys.make('ec-p256')].map(keyStoreOf), ['pkcs11', 'tpm', 'file'])
 })
 
 test('a key in a token that is out of reach is no unreadable key', () => {
@@ -35,7 +38,7 @@ test('a generation and a request whose keys are in such a token stay as they are
     await writeFile(join(credentials, name, 'chain.pem'), '-----BEGIN CERTIFICATE-----\n')
   }
   const told: Failure[] = []
-  const vault = await openVault(folder.path, systemClock, (failure) => void told.push(failure))
+  const vault = await openVault(folder.path, systemClock, (failure) => void told.push(failure), keys)
   assert.deepEqual(await vault.generations(), [])
   await assert.rejects(vault.request({ registrationId: 'edge-1', keyType: 'ec-p256' }), {
     code: 'KEY_STORE_UNAVAILABLE',
@@ -46,7 +49,7 @@ test('a generation and a request whose keys are in such a token stay as they are
 
 test('a key that was not made in the token is not taken: without the provider none is made at all', async () => {
   for (const keyStore of ['pkcs11', 'tpm'] as const)
-    await assert.rejects(keyMakerFor({ keyStore, token: 'iot' }, systemClock)('ec-p256'), {
+    await assert.rejects(vaultKeysFor({ ...keysInFile, keyStore, token: 'iot' }, systemClock).make('ec-p256'), {
       code: 'KEY_STORE_UNAVAILABLE',
     })
 })
