@@ -40,8 +40,18 @@ fi`
 
 /** The root of a suite with all that the package depends on; about half a minute when it is not in the cache. Not to be written to. */
 export async function rootFolder(suite: Suite): Promise<string> {
-  const tar = (await run(join(top, 'scripts/root'), [suite, nativeArch, ...[more[suite] ?? []].flat()])).stdout.trim()
-  const folder = join(dirname(tar), `${suite}-${nativeArch}-booted`)
+  return unpacked(suite, more[suite])
+}
+
+/** The same with more packages of Debian in it, names joined by commas. */
+export async function rootWith(suite: Suite, packages: string): Promise<{ readonly root: string }> {
+  // A comma would part the options of the mount.
+  return { root: await unpacked(suite, packages, packages.replaceAll(',', '+')) }
+}
+
+async function unpacked(suite: Suite, packages: string | undefined, name = 'booted'): Promise<string> {
+  const tar = (await run(join(top, 'scripts/root'), [suite, nativeArch, ...[packages ?? []].flat()])).stdout.trim()
+  const folder = join(dirname(tar), `${suite}-${nativeArch}-${name}`)
   await run('sh', ['-c', UNPACK, 'unpack', tar, folder])
   return folder
 }
