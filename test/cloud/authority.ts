@@ -46,6 +46,8 @@ export interface CloudAuthority extends AsyncDisposable {
   /** What a client has to trust: the root of the server certificate (PEM file). */
   readonly caFile: string
   readonly server: { readonly keyPem: string; readonly chainPem: string }
+  /** Another root for the servers, and a certificate by it for the same names. */
+  nextServerSide(): Promise<Pick<CloudAuthority, 'serverRoot' | 'server' | 'caFile'>>
   /** Signs a device's request (PEM); leaf and intermediate come back. */
   signDevice(requestPem: string, profile?: Profile): Promise<string>
   /** Makes key and certificate of a device, for tests that need no device of ours. */
@@ -68,7 +70,7 @@ export async function makeCloudAuthority(options: CloudAuthorityOptions): Promis
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const [device, server] = await Promise.all([
     makeDeviceSide(folder, options.shape),
-    makeServerSide(folder, options.shape, options.hosts),
+    makeServerSide(folder, 'server', options.shape, options.hosts),
   ])
   const files = stack.move()
   let made = 0
@@ -78,6 +80,7 @@ export async function makeCloudAuthority(options: CloudAuthorityOptions): Promis
     folder,
     ...device,
     ...server,
+    nextServerSide: () => makeServerSide(folder, 'next-server', options.shape, options.hosts),
     signDevice,
     async makeDevice(commonName, { key, profile } = {}) {
       made += 1
@@ -109,10 +112,17 @@ async function makeDeviceSide(folder: string, shape: AuthorityShape) {
   return { root, intermediate }
 }
 
-async function makeServerSide(folder: string, shape: AuthorityShape, hosts: readonly string[]) {
+async function makeServerSide(
+  folder: string,
+  name: 'server' | 'next-server',
+  shape: AuthorityShape,
+  hosts: readonly string[],
+) {
   const key: OpensslKey = shape === 'tutorial' ? 'rsa-2048' : 'ec-p256'
-  const serverRoot = await makeRoot(folder, 'Stand-in Server Root', { key })
-  const keyFile = await makeKey(join(folder, 'server.key'), key)
+  const serverRoot = await makeRoot(folder, name === 'server' ? 'Stand-in Server Root' : 'Stand-in Server Root 2', {
+    key,
+  })
+  const keyFile = await makeKey(join(folder, `${name}.key`), key)
   const names = [...new Set([...hosts, 'localhost'])]
   const leafPem = await serverRoot.sign(await makeRequest(keyFile, `/CN=${names[0] ?? 'localhost'}`), {
     extensions: `basicConstraints = critical, CA:FALSE

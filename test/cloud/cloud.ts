@@ -48,6 +48,8 @@ export interface Cloud extends AsyncDisposable, Fleets {
   /** What a client has to trust (PEM file). */
   readonly caFile: string
   readonly authority: CloudAuthority
+  /** From the next connection on every endpoint shows this certificate. */
+  presentServer(server: CloudAuthority['server']): void
   readonly dps: Dps
   /** Never empty. */
   readonly hubs: readonly LocalHub[]
@@ -125,6 +127,7 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
   return {
     ...{ port: mqtt.port, httpsPort: https.port, idScope, caFile: authority.caFile, authority },
     ...{ dps, hubs, hub, faults, record, close, namespace },
+    presentServer: (server) => [mqtt, https].forEach((listener) => listener.present(server)),
     dpsAddress: reachable(dpsHost),
     hubAddress: (which = hub) => reachable(which.host),
     ...createFleets(dps.enrollments, authority.intermediate.certificatePem),

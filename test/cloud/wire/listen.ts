@@ -2,9 +2,9 @@
 import { constants } from 'node:crypto'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
+import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { createWebSocketStream, WebSocketServer } from 'ws'
 
 import type { Endpoint, Recorder } from '../model.ts'
@@ -13,6 +13,8 @@ import { presentedChain } from './presented.ts'
 
 export interface Listener {
   readonly port: number
+  /** Shows this to whoever connects from now on; open connections stay. */
+  present(server: { readonly keyPem: string; readonly chainPem: string }): void
   close(): Promise<void>
 }
 
@@ -118,7 +120,7 @@ function upgradeProblem(request: IncomingMessage): string | undefined {
   return offered.includes('mqtt') ? undefined : 'WebSocket without the sub-protocol mqtt'
 }
 
-async function open(server: NetServer | HttpsServer, options: ListenOptions): Promise<Listener> {
+async function open(server: TlsServer | HttpsServer, options: ListenOptions): Promise<Listener> {
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
@@ -135,6 +137,7 @@ async function open(server: NetServer | HttpsServer, options: ListenOptions): Pr
   server.on('error', (error: Error) => noteRefusal(options.recorder, '', `listener: ${error.message}`))
   return {
     port: (server.address() as AddressInfo).port,
+    present: ({ keyPem, chainPem }) => server.setSecureContext({ key: keyPem, cert: chainPem, minVersion: 'TLSv1.2' }),
     async close() {
       const closed = new Promise((resolve) => server.close(resolve))
       for (const socket of sockets) socket.destroy()
