@@ -51,3 +51,10 @@ test('what is no PEM at all is TLS_LOCAL_CREDENTIAL, and the failure does not qu
   assert.equal(failure.code, 'TLS_LOCAL_CREDENTIAL')
   assert.ok(!JSON.stringify([failure.message, failure.context]).includes('c2VjcmV0'))
 })
+
+test('a key in a token that does not answer is KEY_STORE_UNAVAILABLE, which passes', () => {
+  const keyPem =
+    '-----BEGIN TSS2 PRIVATE KEY-----\nMIGYGhlQS0NTIzExIFByb3ZpZGVyIFVSSSB2MS4w\n-----END TSS2 PRIVATE KEY-----\n'
+  const failure = refusal({ chainPem: ec.chainPem, keyPem })
+  assert.deepEqual([failure.code, failure.kind], ['KEY_STORE_UNAVAILABLE', 'transient'])
+})
