@@ -25,14 +25,18 @@ export function issuerOf(vault: Vault, { config, clock, log, random }: Attendanc
     const timeoutMs = timeoutSeconds * 1000
     const environment = programEnvironment(process.env)
     const command = createCommandIssuer({ program, timeoutMs, environment, clock, random, warn: warnOf(kind) })
-    return createEither(folder, command)
+    return createEither(folder, command, { clock, random, warn: warnOf('either') })
   }
   if (kind === 'est' && est.server !== undefined && est.caFile !== undefined) {
     const { server: url, label, caFile } = est
     const server = async (): Promise<EstServer> => ({ url, label, caPem: await usable(() => readFile(caFile, 'utf8')) })
     const present = () => presentIdentity(vault, clock)
     const bootstrap = () => usable(() => bootstrapIdentity(est))
-    return createEither(folder, createEstIssuer({ server, present, bootstrap, clock, random, warn: warnOf(kind) }))
+    return createEither(folder, createEstIssuer({ server, present, bootstrap, clock, random, warn: warnOf(kind) }), {
+      clock,
+      random,
+      warn: warnOf('either'),
+    })
   }
   return folder
 }

@@ -70,6 +70,7 @@ export async function keepConnected(
   // What DPS issues with a registration takes the place of what was wanted.
   let loaded = wanted
   let issued: Loaded | undefined
+  let isPreviewRefused = false
   let mayRestAssigned = start !== 'cached' && 'x509' in wanted
   const trust = ca === undefined ? {} : { ca }
   // A candidate at DPS is not what the device is connected with: until it is assigned, the old session is shown.
@@ -136,7 +137,8 @@ export async function keepConnected(
         const inbox = createDesiredInbox()
         const shown = 'pending' in loaded ? (fallback ?? loaded) : loaded
         const { keepAliveSeconds } = config.hub
-        const apiVersion = config.issuer.kind === 'hub-credentials' ? { apiVersion: RENEWING_API_VERSION } : {}
+        const renews = config.issuer.kind === 'hub-credentials' && isManagedHere(shown, config) && !isPreviewRefused
+        const apiVersion = renews ? { apiVersion: RENEWING_API_VERSION } : {}
         const productInfo = `iot-device-agent/${version}`
         const onDesired: SessionOptions['onDesired'] = (desired) => inbox.put(desired)
         const session = await openSession(
@@ -146,7 +148,11 @@ export async function keepConnected(
             onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
           },
           until,
-        )
+        ).catch((error: unknown) => {
+          // A hub says no to a version that it does not know as it does to a credential: the other one is tried in turn.
+          if (error instanceof Failure && error.code === 'HUB_REFUSED_CREDENTIAL') isPreviewRefused = renews
+          throw error
+        })
         events.connected(presentedRef(shown, session.presented))
         const close = () => session[Symbol.asyncDispose]()
         return { session, inbox, ended: session.ended, [Symbol.asyncDispose]: close }

@@ -61,7 +61,7 @@ export async function takeInventory(
   const own = await vault.generations()
   const mine = own.filter(({ facts }) => facts.commonName === registrationId)
   const all = [...(pair instanceof Failure || pair === undefined ? [] : [pair]), ...mine]
-  return { certificates: all.map(heldOf), sas: await sasState(config) }
+  return { certificates: all.map(heldOf), sas: await sasState(config), outOfReach: vault.outOfReach() }
 }
 
 /** Whether a session has presented just this credential. */

@@ -1,6 +1,6 @@
 import { obtainFrom } from './certificate.ts'
 import type { Attendance } from './connected.ts'
-import { pendingRef } from './credential/credential-ref.ts'
+import { isSameRef, pendingRef } from './credential/credential-ref.ts'
 import type { CredentialRef } from './credential/credential-ref.ts'
 import { moveOf } from './credential/lifecycle.ts'
 import type { Vault } from './credential/vault.ts'
@@ -52,6 +52,8 @@ async function canRenew({ vault, live, parts }: ManagedParts, signal: AbortSigna
   if (active === undefined || !isManaged(active)) return false
   const lifecycle = facts.rotation?.record().lifecycle
   const move = lifecycle && moveOf(lifecycle)
+  // To register anew is the very wish.
+  if (move !== undefined && isSameRef(move.candidate, refOf(active))) return false
   if (move !== undefined && hopeless.has(move.cause)) return live.now()?.presented.lane === 'x509'
   const over = new AbortController()
   const until = AbortSignal.any([signal, over.signal])
@@ -80,10 +82,38 @@ async function obtainOverHub(managed: ManagedParts, signal: AbortSignal): Promis
   return again
 }
 
-function hubIssuer({ live, parts }: ManagedParts): Issuer {
+/** A certificate that has expired opens no session any more, on which the hub could be asked. */
+async function lineBeforeExpiry({ live, vault, parts }: ManagedParts, signal: AbortSignal): Promise<Session> {
+  const { clock } = parts
+  const over = new AbortController()
+  const until = AbortSignal.any([signal, over.signal])
+  const expired = async (): Promise<undefined> => {
+    for (;;) {
+      const active = await vault.active()
+      const leftMs = active === undefined ? 0 : Date.parse(active.facts.notAfter) - clock.now()
+      if (leftMs <= 0) return
+      await clock.wait(Math.min(leftMs, LOOK_EVERY_MS), until)
+    }
+  }
+  const waits = [live.next(until), expired()]
+  try {
+    const session = await Promise.race(waits)
+    if (session !== undefined) return session
+    throw new Failure('HUB_ISSUES_NOTHING', 'the certificate has expired, so that there is no session to ask on')
+  } finally {
+    over.abort(new Error('one of them is enough'))
+    await Promise.allSettled(waits)
+  }
+}
+
+/** A clock may be set while the device waits. */
+const LOOK_EVERY_MS = 3_600_000
+
+function hubIssuer(managed: ManagedParts): Issuer {
+  const { parts } = managed
   const { config, clock, random, log } = parts
   return createHubIssuer({
-    line: (signal) => live.next(signal),
+    line: (signal) => lineBeforeExpiry(managed, signal),
     note: openRequestNote(config.paths.hubRequestFile),
     ...{ clock, random, warn: (failure) => log.failure(failure, { issuer: 'hub-credentials' }) },
   })

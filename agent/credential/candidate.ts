@@ -24,6 +24,8 @@ export function chooseCandidate(move: Move, facts: PolicyFacts): CredentialRef |
  * again; but one that came over the hub and never came to its turn is good while the identity is managed.
  */
 function managedCandidate(move: Move, facts: PolicyFacts): CredentialRef | undefined {
+  // What DPS is to tell comes with a certificate that it issues, and with no other.
+  if (move.because === 'DPS_CSR_NEEDED') return undefined
   const { certificates } = facts.inventory
   const named = certificates.find(({ ref }) => isSameRef(ref, move.candidate))
   if (named !== undefined && named.isManaged !== true) return named.ref

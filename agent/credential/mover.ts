@@ -260,7 +260,17 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     if (lifecycle.phase === 'registering' || lifecycle.phase === 'proving' || lifecycle.phase === 'rollingBack') return
     await look()
     const { nowMs, clock: trust } = facts()
-    const mended = recover({ record: keeper.now(), pointer: undefined, inventory, policy, random, nowMs, clock: trust })
+    // What did not answer so often counts as gone.
+    const present = { ...inventory, outOfReach: [] }
+    const mended = recover({
+      record: keeper.now(),
+      pointer: undefined,
+      inventory: present,
+      policy,
+      random,
+      nowMs,
+      clock: trust,
+    })
     if (mended.lifecycle.phase === lifecycle.phase && isSameRef(activeOf(mended.lifecycle), activeOf(lifecycle))) return
     if (mended.lifecycle.phase === 'newborn' && lifecycle.phase === 'newborn') return
     stopObtaining()

@@ -4,6 +4,8 @@ import { Failure } from '../failure.ts'
 import { makeCsr } from '../pki/csr.ts'
 import { keyKind, readKey, readPublicKey } from '../pki/key.ts'
 import type { KeyType } from '../pki/key.ts'
+import { keyStoreOf } from '../pki/key-store.ts'
+import type { KeyStore } from '../pki/key-store.ts'
 import { exists, readIfThere, writeDurably } from '../system/files.ts'
 import { makeFolderDurably } from './durable-folder.ts'
 import { readVaultKey, requirePrivate } from './private-file.ts'
@@ -13,7 +15,7 @@ import type { OpenKeyPem, VaultKeys } from './token-key.ts'
 export interface Wanted {
   readonly registrationId: string
   readonly keyType: KeyType
-  /** A request for a key of another kind does not do. */
+  /** A request for a key of another kind, or in another place, does not do. */
   readonly exactly?: true
 }
 
@@ -25,6 +27,7 @@ export interface PendingRequest {
   readonly publicKey: KeyObject
   /** `ec-p256`, `rsa-2048`, … */
   readonly keyKind: string
+  readonly keyStore: KeyStore
   /** Where the key is on disk. */
   readonly keyFile: string
   /** ISO 8601, UTC, by the clock of that moment. */
@@ -58,7 +61,11 @@ export async function readPending(folder: string, open: OpenKeyPem): Promise<Pen
   const meta = parseMeta(await readIfThere(join(folder, META_FILE)))
   const csrPem = await readIfThere(join(folder, CSR_FILE))
   if (meta === undefined || !isWholeRequest(csrPem)) return { state: 'keyOnly', keyPem }
-  return { state: 'whole', keyPem, request: { ...meta, csrPem, publicKey, keyKind: keyKind(publicKey), keyFile } }
+  return {
+    state: 'whole',
+    keyPem,
+    request: { ...meta, csrPem, publicKey, keyKind: keyKind(publicKey), keyStore: keyStoreOf(text ?? ''), keyFile },
+  }
 }
 
 /**

@@ -47,6 +47,8 @@ export interface Inventory {
   readonly certificates: readonly HeldCertificate[]
   /** A `Failure` when a SAS secret is configured that cannot be used. */
   readonly sas: 'ready' | 'absent' | Failure
+  /** Names of generations that are there, and whose keys do not answer at the moment. */
+  readonly outOfReach?: readonly string[]
 }
 
 export interface HeldCertificate {

@@ -83,15 +83,22 @@ function withCandidate(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory
  * only where policy allows a fallback, and counted as one.
  */
 function withoutActive(resumed: Exclude<Lifecycle, { phase: 'newborn' }>, memory: Memory, found: Found): AuthRecord {
-  const { inventory } = found
   const others = [
     ...('candidate' in resumed ? [resumed.candidate] : []),
-    ...inventory.certificates.map(({ ref }) => ref),
+    ...bestFirst(memory, found).map(({ ref }) => ref),
   ]
   const other = others.find((ref) => ref.lane === 'x509' && has(ref, memory, found))
   if (other !== undefined) return { version: 1, lifecycle: { phase: 'steady', active: other }, memory }
   if (resumed.active.lane === 'x509') return withoutX509({ ...memory, lostX509: true }, found, [resumed.active])
   return { version: 1, lifecycle: { phase: 'newborn' }, memory }
+}
+
+/** Those that the cloud has refused, and those that have expired, come last. */
+function bestFirst(memory: Memory, { inventory, clock, nowMs }: Found): readonly HeldCertificate[] {
+  const isGood = ({ ref, notAfterMs }: HeldCertificate) =>
+    !memory.refusedGenerations.includes(ref.generation) && (clock === 'wrong' || notAfterMs > nowMs)
+  const { certificates } = inventory
+  return [...certificates.filter(isGood), ...certificates.filter((held) => !isGood(held))]
 }
 
 /** SAS by policy, or the wait for another certificate. */
@@ -132,7 +139,8 @@ function has(ref: CredentialRef, memory: Memory, found: Found): boolean {
   const { inventory, policy } = found
   if (ref.lane === 'sas') return inventory.sas === 'ready' && memory.retirement === undefined
   if (isPending(ref)) return mayBeIssued(memory, found)
-  return policy.x509Enabled && inventory.certificates.some((held) => isSameRef(held.ref, ref))
+  const isOutOfReach = inventory.outOfReach?.includes(ref.generation) === true
+  return policy.x509Enabled && (isOutOfReach || inventory.certificates.some((held) => isSameRef(held.ref, ref)))
 }
 
 /** Whether DPS can be asked for a certificate. */

@@ -18,8 +18,9 @@ const SPACING_MS = 60 * 60_000
 /** From a credential that the cloud refuses for good to another certificate that is held; never to SAS. */
 export function judgeRescue(facts: PolicyFacts): Fallback {
   if (facts.active === undefined) return stay('there is no credential yet')
+  // It leads to another certificate of the same kind: nobody gains by a clock that is a little wrong.
+  if (isUnassigned(facts) && facts.clock !== 'wrong') return renewal(facts, 'DPS_CSR_NEEDED')
   if (facts.clock !== 'trusted') return stay('the clock is not trusted')
-  if (isUnassigned(facts)) return renewal(facts, 'DPS_CSR_NEEDED')
   const refused = refusedEnough(facts, REFUSALS, HOLD_OFF_MS)
   if ('do' in refused && refused.do === 'stay') return refused
   if (facts.policy.onboarding !== undefined) return 'do' in refused ? refused : renewal(facts, refused.code)

@@ -20,6 +20,8 @@ export interface VaultKeys {
   readonly make: MakeKeyPem
   /** @throws Failure KEY_STORE_UNAVAILABLE */
   readonly open: OpenKeyPem
+  /** Where new ones are made. */
+  readonly keyStore: KeyStore
 }
 
 /** Where new keys are made. */
@@ -86,6 +88,7 @@ function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Cl
  */
 export function vaultKeysFor(place: KeyPlace, clock: Clock): VaultKeys {
   return {
+    keyStore: place.keyStore,
     make: keyMakerFor(place, clock),
     async open(pem, where) {
       if (!isEncryptedKey(pem)) return pem

@@ -48,6 +48,8 @@ export interface Vault {
    * when others can reach its key, is left out and reported once.
    */
   generations(): Promise<readonly X509Credential[]>
+  /** Names of those that the last look left out since the place of their keys did not answer. */
+  outOfReach(): readonly string[]
   /**
    * A generation; undefined for one that is not there or torn, and for what does not lie in the vault.
    *
@@ -116,6 +118,7 @@ export async function openVault(
   const folder = join(stateDir, 'credentials')
   const places = { folder, pending: join(folder, 'pending'), pointer: join(folder, 'active'), openKey: keys.open }
   const leftOut = new Set<string>()
+  let outOfReach: readonly string[] = []
 
   /** Moves something torn out of the way; another process may have done so already. */
   async function repair(path: string, why: string): Promise<void> {
@@ -162,10 +165,15 @@ export async function openVault(
   async function generations(): Promise<readonly X509Credential[]> {
     await finishAcceptance(places)
     const found: X509Credential[] = []
+    const unread: string[] = []
     for (const name of newestFirst(await readdir(folder))) {
-      const credential = await readWhole(places, name, repair).catch((error: unknown) => leaveOut(name, error))
+      const credential = await readWhole(places, name, repair).catch((error: unknown) => {
+        if (error instanceof Failure && error.code === 'KEY_STORE_UNAVAILABLE') unread.push(name)
+        return leaveOut(name, error)
+      })
       if (credential !== undefined) found.push(credential)
     }
+    outOfReach = unread
     return found
   }
 
@@ -178,6 +186,22 @@ export async function openVault(
   function tolerateToken(error: unknown): undefined {
     if (!(error instanceof Failure) || error.code !== 'KEY_STORE_UNAVAILABLE') throw error
     onRepair(error)
+  }
+
+  /**
+   * What to think of a request whose key cannot be read: where the place of new keys answers, and this key still is not
+   * to be had, it is lost for good, as with a TPM that was cleared, and must not stand in the way of another one.
+   */
+  async function unlessLost(error: unknown, wanted: Wanted): Promise<PendingState> {
+    if (!(error instanceof Failure) || error.code !== 'KEY_STORE_UNAVAILABLE') throw error
+    await keys.make(wanted.keyType)
+    try {
+      return await readPending(places.pending, keys.open)
+    } catch (again) {
+      tolerateToken(again)
+      await supersede(places.pending, clock.now())
+      return { state: 'absent' }
+    }
   }
 
   await makePrivateFolder(folder)
@@ -193,6 +217,7 @@ export async function openVault(
     load,
     active,
     generations,
+    outOfReach: () => outOfReach,
     async activate(ref) {
       if (!(await isThere(places, ref))) throw new Failure('UNEXPECTED', `${nameOf(ref)} is not in the vault`)
       const isNamed = (await readPointer(places))?.trimEnd() === nameOf(ref)
@@ -206,8 +231,8 @@ export async function openVault(
     async request(wanted) {
       for (let turn = 0; turn < MAX_TURNS; turn += 1) {
         await finishAcceptance(places)
-        const found = await readPending(places.pending, keys.open)
-        if (found.state === 'whole' && isWanted(found.request, wanted)) return found.request
+        const found = await readPending(places.pending, keys.open).catch((error: unknown) => unlessLost(error, wanted))
+        if (found.state === 'whole' && isWanted(found.request, wanted, keys)) return found.request
         if (found.state === 'absent') await makePending(places.pending, wanted, clock.now(), keys)
         else await advance(found, wanted)
       }
@@ -276,8 +301,9 @@ async function readWhole(places: Places, name: string, repair: Repair): Promise<
   return found.state === 'whole' ? found.credential : undefined
 }
 
-function isWanted({ registrationId, keyKind }: PendingRequest, wanted: Wanted): boolean {
-  return registrationId === wanted.registrationId && (wanted.exactly !== true || keyKind === wanted.keyType)
+function isWanted({ registrationId, keyKind, keyStore }: PendingRequest, wanted: Wanted, keys: VaultKeys): boolean {
+  const isOfThisKind = keyKind === wanted.keyType && keyStore === keys.keyStore
+  return registrationId === wanted.registrationId && (wanted.exactly !== true || isOfThisKind)
 }
 
 /** A request that does not do any more, as for a registration ID that this device no longer has; its key is kept, as everything in the vault is. */

@@ -4,6 +4,7 @@ import { backoffMs } from '../system/backoff.ts'
 import type { Clock } from '../system/clock.ts'
 import { cleanWords, runProgram } from '../system/run-program.ts'
 import type { Run } from '../system/run-program.ts'
+import { createPostponed } from './postponed.ts'
 import type { Issuer } from './port.ts'
 
 export interface CommandIssuerOptions {
@@ -38,7 +39,7 @@ export function createCommandIssuer(options: CommandIssuerOptions): Issuer {
   /** Monotonic; no run begins before. It outlives a wait that was given up. */
   let notBeforeMs = 0
   let given = ''
-  let postponed: string | undefined
+  const postponed = createPostponed()
 
   const pause = (ms: number) => (notBeforeMs = clock.monotonicMs() + ms)
   const pauseAfterFailure = () => {
@@ -51,8 +52,7 @@ export function createCommandIssuer(options: CommandIssuerOptions): Issuer {
     async issue(request, signal) {
       for (;;) {
         await clock.wait(Math.max(0, notBeforeMs - clock.monotonicMs()), signal)
-        const before = postponed
-        postponed = undefined
+        const before = postponed.take()
         if (before !== undefined) return (given = before)
         // Whatever comes of this run, an abort in the middle included, the next one is not at once.
         pauseAfterFailure()
@@ -63,9 +63,11 @@ export function createCommandIssuer(options: CommandIssuerOptions): Issuer {
     },
     async received(_, { outcome }) {
       if (outcome === 'postponed') {
-        postponed = given
+        postponed.keep(given)
         pause(POSTPONED_MS)
+        return
       }
+      postponed.forget()
       if (outcome !== 'accepted') return
       failed = 0
       notBeforeMs = 0

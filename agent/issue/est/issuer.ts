@@ -3,6 +3,7 @@ import { asFailure, Failure } from '../../failure.ts'
 import { backoffMs } from '../../system/backoff.ts'
 import type { Clock } from '../../system/clock.ts'
 import type { IssueRequest } from '../../pki/exchange.ts'
+import { createPostponed } from '../postponed.ts'
 import type { Issuer } from '../port.ts'
 import { exchangeEst } from './client.ts'
 import type { EstAnswer, EstIdentity, EstServer } from './client.ts'
@@ -31,7 +32,7 @@ const POSTPONED_MS = 60_000
 const RETRY_AFTER = { leastMs: 1_000, mostMs: 86_400_000 }
 
 /** What one attempt gave: a chain, or how long the server wants to be left alone. */
-type Outcome = { readonly chain: string } | { readonly laterMs: number }
+type Outcome = { readonly chain: string } | { readonly laterMs: number; readonly failure?: Failure }
 
 /**
  * The issuer that is an EST server (RFC 7030): `simplereenroll` with the certificate in use, else `simpleenroll` with
@@ -44,7 +45,7 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
   let failed = 0
   let notBeforeMs = 0
   let given = ''
-  let postponed: string | undefined
+  const postponed = createPostponed()
   let comparedCsr = ''
 
   const pause = (ms: number) => (notBeforeMs = clock.monotonicMs() + ms)
@@ -59,8 +60,7 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
       }
       for (;;) {
         await clock.wait(Math.max(0, notBeforeMs - clock.monotonicMs()), signal)
-        const before = postponed
-        postponed = undefined
+        const before = postponed.take()
         if (before !== undefined) return (given = before)
         pause(backoffMs(failed, PAUSE, random))
         failed += 1
@@ -71,16 +71,19 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
         if (outcome instanceof Failure) warn(outcome)
         else if ('chain' in outcome) return (given = outcome.chain)
         else {
+          if (outcome.failure === undefined) failed = 0
+          else warn(outcome.failure)
           pause(outcome.laterMs)
-          failed = 0
         }
       }
     },
     async received(_, { outcome }) {
       if (outcome === 'postponed') {
-        postponed = given
+        postponed.keep(given)
         pause(POSTPONED_MS)
+        return
       }
+      postponed.forget()
       if (outcome !== 'accepted') return
       failed = 0
       notBeforeMs = 0
@@ -91,7 +94,12 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
 /** Tells of a key that is not what the server asks for. A server that has nothing to say about it need not answer well. */
 async function compare(request: IssueRequest, options: EstIssuerOptions, signal: AbortSignal): Promise<void> {
   const server = await options.server()
-  const { status, body } = await exchangeEst(server, 'csrattrs', {}, options.clock, signal)
+  const answer = await exchangeEst(server, 'csrattrs', {}, options.clock, signal).catch((error: unknown) => {
+    signal.throwIfAborted()
+    return asFailure(error)
+  })
+  if (answer instanceof Failure) return options.warn(answer)
+  const { status, body } = answer
   if (status !== 200) return
   const failure = judgeKey(derOf(request), body, server)
   if (failure !== undefined) options.warn(failure)
@@ -130,15 +138,21 @@ async function outcomeOf(
   answer: EstAnswer,
   operation: string,
   server: EstServer,
-  { clock }: EstIssuerOptions,
+  { clock, warn }: EstIssuerOptions,
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { status, body, retryAfter } = answer
   if (status === 202) return { laterMs: retryAfterMs(retryAfter, clock.now()) }
-  if (status !== 200) throw refusal(answer, operation, server)
+  const failure = refusal(answer, operation, server)
+  if ((status === 429 || status === 503) && retryAfter !== undefined)
+    return { laterMs: retryAfterMs(retryAfter, clock.now()), failure }
+  if (status !== 200) throw failure
   const own = await certificatesOf(body)
-  const authorities = await exchangeEst(server, 'cacerts', {}, clock, signal)
-  const others = authorities.status === 200 ? await certificatesOf(authorities.body) : []
+  const others = await authoritiesOf(server, clock, signal).catch((error: unknown) => {
+    signal.throwIfAborted()
+    warn(asFailure(error))
+    return []
+  })
   return { chain: [...own, ...others.filter((pem) => !own.includes(pem) && !isRoot(pem))].join('') }
 }
 
@@ -147,8 +161,15 @@ function derOf({ csrPem }: IssueRequest): string {
   return csrPem.replaceAll(/-----[^-]+-----|\s/g, '')
 }
 
-function isRefusal({ status }: EstAnswer): boolean {
-  return status >= 400 && status < 500
+/** A server that is busy, or lost its patience, has not refused the certificate. */
+function isRefusal({ status }: Pick<EstAnswer, 'status'>): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 429
+}
+
+/** The way from the leaf to the root, where the server has it to give: a leaf that needs none is good without. */
+async function authoritiesOf(server: EstServer, clock: Clock, signal: AbortSignal): Promise<readonly string[]> {
+  const { status, body } = await exchangeEst(server, 'cacerts', {}, clock, signal)
+  return status === 200 ? certificatesOf(body) : []
 }
 
 /** A server's word, short and in one line: it is the server's text, not ours. */
@@ -157,7 +178,7 @@ function refusal({ status, body }: EstAnswer, operation: string, { url }: EstSer
     .replaceAll(/[^\x20-\x7e]+/g, ' ')
     .trim()
     .slice(0, 200)
-  const code = status >= 500 || status < 400 ? 'ISSUER_UNREACHABLE' : 'ISSUER_REFUSED'
+  const code = isRefusal({ status }) ? 'ISSUER_REFUSED' : 'ISSUER_UNREACHABLE'
   return new Failure(code, `${url} answered ${operation} with ${status}${words === '' ? '' : `: ${words}`}`)
 }
 

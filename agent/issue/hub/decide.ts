@@ -83,9 +83,6 @@ function afterRefusal(refusal: Refusal, asked: Asked): Next {
       return later(words, THROTTLED, asked)
     case 412_005:
       return later(words, NOT_READY, asked)
-    case 429_002:
-    case 429_003:
-      return later(words, THROTTLED, asked, {}, refusal.retryAfterMs)
     case 500_001:
       return later(words, FAULTY, asked, {}, refusal.retryAfterMs)
     case 503_001:
@@ -95,6 +92,8 @@ function afterRefusal(refusal: Refusal, asked: Asked): Next {
     case 400_040:
       return { do: 'giveUp', failure: new Failure('HUB_CSR_REFUSED', words) }
     default:
+      // The family of throttling, whichever it is. Source: azure-protocols, 4.5.
+      if (code >= 429_000 && code < 430_000) return later(words, THROTTLED, asked, {}, refusal.retryAfterMs)
       if (code >= 500_000) return later(words, FAULTY, asked, {}, refusal.retryAfterMs)
       return { do: 'giveUp', failure: new Failure('HUB_ISSUES_NOTHING', words) }
   }

@@ -1,10 +1,12 @@
 import { asFailure, Failure } from '../../failure.ts'
 import type { Clock } from '../../system/clock.ts'
+import { backoffMs } from '../../system/backoff.ts'
 import { createInbox } from '../../system/inbox.ts'
 import type { IssueRequest } from '../../pki/exchange.ts'
+import { createPostponed } from '../postponed.ts'
 import type { Issuer } from '../port.ts'
 import { readAnswer } from './answer.ts'
-import { afterFailure, afterSilence, decide } from './decide.ts'
+import { afterFailure, afterSilence, decide, MAX_TRIES } from './decide.ts'
 import type { Asked, Next } from './decide.ts'
 import type { CredentialAnswer, CredentialLine } from './line.ts'
 import type { RequestNote } from './note.ts'
@@ -26,8 +28,12 @@ const ANSWER_MS = 180_000
 /** After a lost session the next one is not there at once. */
 const LOST_MS = 1_000
 
-/** A chain that was not accepted, or whose dates do not fit, is left alone for so long. */
+/** Sessions that end instead of an answer. */
+const DROPPED = { baseMs: LOST_MS, capMs: 300_000 }
+
+/** A chain whose dates do not fit is left alone for so long; after one that is no good, the next is asked for ever later. */
 const PAUSE_MS = 60_000
+const REFUSED = { baseMs: PAUSE_MS, capMs: 1_800_000 }
 
 /**
  * The issuer that is the hub itself (`issueCertificate`, a preview): over the live session, one operation at a time, under
@@ -41,7 +47,7 @@ export function createHubIssuer(options: HubIssuerOptions): Issuer {
   let failed = 0
   let notBeforeMs = 0
   let given = ''
-  let postponed: string | undefined
+  const postponed = createPostponed()
 
   const pause = (ms: number) => (notBeforeMs = clock.monotonicMs() + ms)
 
@@ -51,13 +57,22 @@ export function createHubIssuer(options: HubIssuerOptions): Issuer {
       let replace: string | undefined
       for (;;) {
         await clock.wait(Math.max(0, notBeforeMs - clock.monotonicMs()), signal)
-        const before = postponed
-        postponed = undefined
+        const before = postponed.take()
         if (before !== undefined) return (given = before)
+        if (failed >= MAX_TRIES) {
+          failed = 0
+          await note.forget()
+          throw new Failure('HUB_ISSUES_NOTHING', `${MAX_TRIES} tries came to nothing`)
+        }
         const asked = { rid: await note.ridFor(request.csrPem), failed, nowMs: clock.now(), random }
         const next = await attempt(request, asked, replace, options, signal)
         if (next === 'lost') {
           pause(LOST_MS)
+          continue
+        }
+        if (next === 'dropped') {
+          pause(Math.max(LOST_MS, backoffMs(failed, DROPPED, random)))
+          failed += 1
           continue
         }
         if (next.do === 'take') return (given = next.pem)
@@ -74,25 +89,29 @@ export function createHubIssuer(options: HubIssuerOptions): Issuer {
     },
     async received(_, { outcome }) {
       pause(PAUSE_MS)
-      if (outcome === 'postponed') {
-        postponed = given
-        return
-      }
+      if (outcome === 'postponed' && postponed.keep(given)) return
+      postponed.forget()
       if (outcome === 'accepted') failed = 0
-      else failed += 1
+      else {
+        pause(Math.max(PAUSE_MS, backoffMs(failed, REFUSED, random)))
+        failed += 1
+      }
       await note.forget().catch((error: unknown) => warn(asFailure(error)))
     },
   }
 }
 
-/** One try on one session, from the subscription to whatever ends it; `lost` when that is the end of the session. */
+/**
+ * One try on one session, from the subscription to whatever ends it. `lost` when that is the end of the session, and
+ * `dropped` when that came in the place of the first answer: a hub may say no in this way.
+ */
 async function attempt(
   { csrPem }: IssueRequest,
   asked: Asked,
   replace: string | undefined,
   { line, clock }: HubIssuerOptions,
   signal: AbortSignal,
-): Promise<Exclude<Next, { do: 'listen' }> | 'lost'> {
+): Promise<Exclude<Next, { do: 'listen' }> | 'lost' | 'dropped'> {
   const session = await line(signal)
   const over = new AbortController()
   const until = AbortSignal.any([signal, over.signal])
@@ -106,7 +125,7 @@ async function attempt(
     for (let untilMs = clock.now() + ANSWER_MS; ;) {
       const late = clock.wait(Math.max(0, untilMs - clock.now()), until).then(() => 'late' as const)
       const answer = await Promise.race([answers.take(until), late, ended])
-      if (answer === 'lost') return 'lost'
+      if (answer === 'lost') return wasAccepted ? 'lost' : 'dropped'
       if (answer === 'late') return settled(afterSilence(wasAccepted, { ...asked, nowMs: clock.now() }))
       // Of an operation that was given up, on this session or an earlier one.
       if (answer.rid !== asked.rid) continue

@@ -54,7 +54,6 @@ test('a key lies encrypted on disk, fits its request, and is open in memory only
 
 for (const [what, spoil, words] of [
   ['is not there', ({ encryptionKeyFile }) => rm(encryptionKeyFile), /cannot read .*encryption-key: ENOENT/],
-  ['is another', ({ laySecret }) => laySecret(), /was encrypted with another key/],
   ['is short', ({ laySecret }) => laySecret('hunter2'), /has 7 characters/],
   ['is open to others', ({ encryptionKeyFile }) => openToOthers(encryptionKeyFile), /is open to others/],
 ] as const satisfies readonly (readonly [
@@ -88,6 +87,39 @@ async function openToOthers(path: string): Promise<void> {
   await rm(path)
   await writeFile(path, secret, { mode: 0o644 })
 }
+
+test('where the secret is another one for good, a request that waits gives way to one with a key that can be read', async () => {
+  for (const store of ['encrypted', 'file'] as const) {
+    await using device = await setUp()
+    const first = await (await device.open()).request(wanted)
+    await device.laySecret()
+    const vault = await device.open(store)
+    const second = await vault.request(wanted)
+    assert.notEqual(second.csrPem, first.csrPem)
+    assert.equal(second.keyStore, store)
+    const aside = (await device.entries()).filter((name) => name.startsWith('pending.superseded-'))
+    assert.equal(aside.length, 1, 'it is kept')
+    assert.equal((await vault.request(wanted)).csrPem, second.csrPem)
+    assert.match(device.told.map(({ message }) => message).join(), /was encrypted with another key/)
+  }
+})
+
+test('where no person has the request, one with a key in another place gives way', async () => {
+  await using device = await setUp()
+  const first = await (await device.open('file')).request(wanted)
+  const vault = await device.open()
+  assert.equal((await vault.request(wanted)).csrPem, first.csrPem)
+  assert.notEqual((await vault.request({ ...wanted, exactly: true })).csrPem, first.csrPem)
+})
+
+test('a generation whose key does not answer is told apart from one that is not there', async () => {
+  await using device = await setUp()
+  const vault = await device.open()
+  await vault.accept(await device.issuer.checkedFor(await vault.request(wanted)))
+  assert.deepEqual(vault.outOfReach(), [])
+  await rm(device.encryptionKeyFile)
+  assert.deepEqual([await vault.generations(), vault.outOfReach()], [[], ['gen-0001']])
+})
 
 test('a device that moves from open files keeps its open generation, and one that moves back its encrypted one', async () => {
   await using device = await setUp()

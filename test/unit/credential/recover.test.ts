@@ -292,3 +292,17 @@ test('the pair of files that is taken away is gone like any other certificate', 
   const after = recover(found({ record: onFiles, pointer: files, ...device([held(1)]) }))
   assert.deepEqual(after.lifecycle, { phase: 'steady', active: gen(1) })
 })
+
+test('a key that does not answer at the start keeps its place: a token or a TPM may be late', () => {
+  const late = { inventory: { ...device([held(2)]).inventory, outOfReach: ['gen-0001'] } }
+  assert.deepEqual(recover(found({ record: recordOf(lost), ...late })).lifecycle, lost)
+  assert.deepEqual(recover(found({ pointer: gen(1), ...late })).lifecycle, lost)
+  // Without that word it is gone.
+  assert.deepEqual(gone(device([held(2)])).lifecycle, { phase: 'steady', active: gen(2) })
+})
+
+test('in the place of a certificate that is gone comes one that is good, before one that was refused or has expired', () => {
+  const refusedOne = recordOf(lost, { ...remembered, refusedGenerations: ['gen-0004'] })
+  const certificates = [held(4), held(3, 40, -1), held(2)]
+  assert.deepEqual(gone({ record: refusedOne, ...device(certificates) }).lifecycle, { phase: 'steady', active: gen(2) })
+})

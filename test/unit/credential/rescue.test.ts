@@ -72,3 +72,10 @@ test('a rescue is tried again an hour after one that failed, and at once after o
 test('a failed rescue that a clock set ahead has dated into the future holds up nothing', () => {
   assert.equal(judgeRescue(remembers(two, { history: [{ ...attempt, atMs: NOW + DAY }] })).do, 'fall')
 })
+
+test('where only DPS knows the hub, a clock that is merely plausible is enough, and one that is wrong is not', () => {
+  const unassigned = { ...allows(onX509, { onboarding: 'sas' }), needsRegistration: true }
+  const expected = { do: 'fall', move: { to: 'x509', fresh: true, cause: 'rescue', because: 'DPS_CSR_NEEDED' } }
+  assert.deepEqual(judgeRescue({ ...unassigned, clock: 'plausible' }), expected)
+  assert.equal(judgeRescue({ ...unassigned, clock: 'wrong' }).do, 'stay')
+})

@@ -200,6 +200,43 @@ for (const [what, answer, code] of [
   })
 }
 
+test('a server that is busy is asked again when it says: the certificate is not refused, and no password is shown', async () => {
+  const busy = says(429, { headers: { 'retry-after': '600' } })
+  await using bench = await setUp([busy, signs], { present: await maker(), bootstrap: password })
+  const issued = bench.issuer.issue(request, within())
+  await bench.resting(2)
+  assert.deepEqual(bench.clock.pending(), [600_000])
+  await bench.clock.advance(600_000)
+  await issued
+  assert.deepEqual(
+    bench.enrolments().map(({ operation }) => operation),
+    ['devices/simplereenroll', 'devices/simplereenroll'],
+  )
+  assert.deepEqual(
+    bench.warnings.map(({ code }) => code),
+    ['ISSUER_UNREACHABLE'],
+  )
+})
+
+test('a certificate is not thrown away for what the server says of its authorities', async () => {
+  await using server = await startEstServer(folder.path, root, async (call) => {
+    if (call.operation === 'cacerts') return { status: 200, body: 'hello' }
+    return call.operation === 'csrattrs' ? undefined : signs(call)
+  })
+  const warnings: Failure[] = []
+  const issuer = createEstIssuer({
+    server: () => Promise.resolve({ url: server.url, caPem: root.certificatePem }),
+    present: () => Promise.resolve(undefined),
+    bootstrap: () => Promise.resolve(password),
+    ...{ clock: createFakeClock(), random: () => 1, warn: (failure: Failure) => void warnings.push(failure) },
+  })
+  assert.equal(new X509Certificate(await issuer.issue(request, within())).subject, 'CN=edge-0042')
+  assert.deepEqual(
+    warnings.map(({ code }) => code),
+    ['ISSUER_UNREACHABLE', 'ISSUER_ANSWER_INVALID'],
+  )
+})
+
 // Source: RFC 7030, 4.5.2: P-384 among other things.
 const wantsP384 = 'MEEGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiMBYGCSqGSIb3DQEJDjEJBgcrBgEBAQEWBggqhkjOPQQDAw=='
 
