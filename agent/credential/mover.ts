@@ -259,18 +259,9 @@ export function createMover(ports: RotationPorts, needs: MoverNeeds, signal: Abo
     const lifecycle = here()
     if (lifecycle.phase === 'registering' || lifecycle.phase === 'proving' || lifecycle.phase === 'rollingBack') return
     await look()
-    const { nowMs, clock: trust } = facts()
     // What did not answer so often counts as gone.
-    const present = { ...inventory, outOfReach: [] }
-    const mended = recover({
-      record: keeper.now(),
-      pointer: undefined,
-      inventory: present,
-      policy,
-      random,
-      nowMs,
-      clock: trust,
-    })
+    const found = { ...facts(), inventory: { ...inventory, outOfReach: [] } }
+    const mended = recover({ ...found, record: keeper.now(), pointer: undefined, random })
     if (mended.lifecycle.phase === lifecycle.phase && isSameRef(activeOf(mended.lifecycle), activeOf(lifecycle))) return
     if (mended.lifecycle.phase === 'newborn' && lifecycle.phase === 'newborn') return
     stopObtaining()

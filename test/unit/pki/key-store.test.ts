@@ -38,7 +38,8 @@ test('a generation and a request whose keys are in such a token stay as they are
     await writeFile(join(credentials, name, 'chain.pem'), '-----BEGIN CERTIFICATE-----\n')
   }
   const told: Failure[] = []
-  const vault = await openVault(folder.path, systemClock, (failure) => void told.push(failure), keys)
+  const inThatToken = vaultKeysFor({ ...keysInFile, keyStore: 'pkcs11', token: 'iot' }, systemClock)
+  const vault = await openVault(folder.path, systemClock, (failure) => void told.push(failure), inThatToken)
   assert.deepEqual(await vault.generations(), [])
   await assert.rejects(vault.request({ registrationId: 'edge-1', keyType: 'ec-p256' }), {
     code: 'KEY_STORE_UNAVAILABLE',
