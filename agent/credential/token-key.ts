@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Failure } from '../failure.ts'
-import { keyToPem, makeKey } from '../pki/key.ts'
+import { keyToPem, makeKey, readPublicKey } from '../pki/key.ts'
 import type { KeyType } from '../pki/key.ts'
 import { keyStoreOf } from '../pki/key-store.ts'
 import type { KeyStore } from '../pki/key-store.ts'
@@ -65,7 +65,7 @@ function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Cl
       const secret = await readEncryptionKey(encryptionKeyFile, process.env)
       return encryptKey(await makeKey(type), secret)
     }
-  return async (type) => {
+  return reusing(async (type) => {
     const program = ['openssl', 'genpkey', ...where(keyStore, token), ...algorithms[type]] as const
     const run = await runProgram(
       { program: [...program], timeoutMs: TIMEOUT_MS, environment: environment(), clock },
@@ -79,6 +79,18 @@ function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Cl
       'KEY_STORE_UNAVAILABLE',
       `no key was made in ${nameOf(keyStore)} (openssl genpkey: ${how}) ${words}`,
     )
+  })
+}
+
+/** A key that the token made and the runtime cannot read stays there: it is tried again, and no other is made meanwhile. */
+function reusing(make: MakeKeyPem): MakeKeyPem {
+  let unread: { readonly type: KeyType; readonly pem: string } | undefined
+  return async (type) => {
+    const pem = unread?.type === type ? unread.pem : await make(type)
+    unread = { type, pem }
+    readPublicKey(pem, 'what openssl genpkey has printed')
+    unread = undefined
+    return pem
   }
 }
 

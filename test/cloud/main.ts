@@ -5,12 +5,14 @@ import { parseArgs } from 'node:util'
 import { shownOf } from './body.ts'
 import { startCloud, type Cloud, type CloudOptions } from './cloud.ts'
 import { startControl } from './control.ts'
+import { startEst, type Est } from './est.ts'
 import type { Telemetry } from './model.ts'
 import type { RecordedEvent } from './record.ts'
 
 const USAGE = `npm run cloud -- [options]
   --port N           MQTT over TLS (0: a free port; default 8883)
   --https-port N     WebSocket and service side (0: a free port; default 0)
+  --est-port N       certificates over EST (0: a free port; default 0)
   --control-port N   faults, events, signing (0: a free port; default 0)
   --address A        where to listen (default 127.0.0.1)
   --dps-host NAME    name of DPS (default dps.localhost)
@@ -24,6 +26,7 @@ const USAGE = `npm run cloud -- [options]
 const options = {
   port: { type: 'string', default: '8883' },
   'https-port': { type: 'string', default: '0' },
+  'est-port': { type: 'string', default: '0' },
   'control-port': { type: 'string', default: '0' },
   address: { type: 'string', default: '127.0.0.1' },
   'dps-host': { type: 'string' },
@@ -54,10 +57,11 @@ async function run(values: Values): Promise<void> {
   if (!values.quick) console.log('making the authority: RSA 4096, this takes some seconds')
   await using cloud = await startCloud(optionsOf(values))
   await using control = await startControl(cloud, portOf(values, 'control-port'))
+  await using est = await startEst(cloud.authority, portOf(values, 'est-port'), values.address)
   cloud.enrollFleet()
   cloud.enrollSasFleet()
   if (!values.quiet) cloud.record.listen((event) => console.log(lineOf(event)))
-  console.log(directions(cloud, control.url))
+  console.log(directions(cloud, control.url, est))
   await stopped
   console.log('stopping')
 }
@@ -76,14 +80,14 @@ function optionsOf(values: Values): CloudOptions {
   }
 }
 
-function portOf(values: Values, name: 'port' | 'https-port' | 'control-port'): number {
+function portOf(values: Values, name: 'port' | 'https-port' | 'est-port' | 'control-port'): number {
   const port = Number(values[name])
   if (values[name].trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError(`--${name} is a port, not ${values[name]}`)
   return port
 }
 
-function directions(cloud: Cloud, controlUrl: string): string {
+function directions(cloud: Cloud, controlUrl: string, est: Est): string {
   const hubs = cloud.hubs.map((hub) => cloud.hubAddress(hub)).join(', ')
   return `
 hubs: ${hubs}; enrollment groups: fleet-x509, fleet-sas; HTTPS (WebSocket, service side): port ${cloud.httpsPort}
@@ -100,6 +104,15 @@ export IOTHUB_SERVICE_CONNECTION_STRING='${cloud.connectionString(cloud.hub.host
 
 # sign a device's request
 curl -sf --data-binary @device.csr ${controlUrl}/sign > device.pem
+
+# certificates over EST, in config.toml; the password is ${est.password}, its file has mode 0600
+[issuer]
+kind = "est"
+[issuer.est]
+server = "${est.url}"
+caFile = "${cloud.caFile}"
+user = "press-07"
+passwordFile = "$HOME/press-07/est.password"
 
 # the SAS key of a device (mode 0600), for IOT_AGENT_SAS_KEY_FILE
 (umask 077 && curl -sf ${controlUrl}/keys/press-07 > sas.key)

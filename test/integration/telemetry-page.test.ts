@@ -1,6 +1,6 @@
 /** Every example of docs/telemetry.md, run as it stands there against a real agent, and every row of its tables. */
 import assert from 'node:assert/strict'
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -10,7 +10,7 @@ import { textOf } from '../cloud/body.ts'
 import type { Cloud } from '../cloud/cloud.ts'
 import { makeDevice } from '../kit/device.ts'
 import type { Device } from '../kit/device.ts'
-import { sourceProgram } from '../kit/program.ts'
+import { lacks, sourceProgram } from '../kit/program.ts'
 import type { AgentProcess, Variables } from '../kit/program.ts'
 import { ask, codeOf, json, JSON_TYPE, lastOf, NDJSON, openDoor } from '../kit/telemetry-door.ts'
 import type { Answered, Asking } from '../kit/telemetry-door.ts'
@@ -94,16 +94,6 @@ function runExample(program: readonly string[], example: string, { socket }: Liv
       resolve({ stdout, stderr, exit: error === null ? 0 : 1 })
     })
   })
-}
-
-/** What to tell of a program that is not on this machine. */
-function lacks(program: string): { readonly skip?: string } {
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' })
-    return {}
-  } catch {
-    return { skip: `there is no ${program} here` }
-  }
 }
 
 type Telemetry = EventOf<'telemetry'>['message']

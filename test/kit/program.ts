@@ -1,5 +1,5 @@
 /** The agent as a program: a command that ends, or the process that lives. */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
@@ -108,4 +108,14 @@ export async function filesBelow(folder: string): Promise<ReadonlyMap<string, Bu
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
   return new Map(await Promise.all(files.map(async (file) => [file, await readFile(file)] as const)))
+}
+
+/** What to tell of a program that is not on this machine. */
+export function lacks(program: string): { readonly skip?: string } {
+  try {
+    execFileSync(program, ['--version'], { stdio: 'ignore' })
+    return {}
+  } catch {
+    return { skip: `there is no ${program} here` }
+  }
 }

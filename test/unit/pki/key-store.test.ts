@@ -1,6 +1,6 @@
 /** Keys that live in a token: known by their label, and out of reach without the provider that this process lacks. */
 import assert from 'node:assert/strict'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { vaultKeysFor } from '../../../agent/credential/token-key.ts'
@@ -53,4 +53,21 @@ test('a key that was not made in the token is not taken: without the provider no
     await assert.rejects(vaultKeysFor({ ...keysInFile, keyStore, token: 'iot' }, systemClock).make('ec-p256'), {
       code: 'KEY_STORE_UNAVAILABLE',
     })
+})
+
+test('a key that the token has made and the runtime cannot read is tried again, and no other is made', async () => {
+  await using folder = await makeTemporaryFolder()
+  // In the place of OpenSSL with its provider, which this runtime then lacks, as with half of the configuration.
+  const program = `#!/bin/sh\necho one >>'${folder.path}/made'\ncat <<'END'\n${inToken}END\n`
+  await writeFile(join(folder.path, 'openssl'), program, { mode: 0o755 })
+  const path = process.env['PATH'] ?? ''
+  process.env['PATH'] = `${folder.path}:${path}`
+  try {
+    const { make } = vaultKeysFor({ ...keysInFile, keyStore: 'pkcs11', token: 'iot' }, systemClock)
+    for (const _ of [1, 2, 3])
+      await assert.rejects(make('ec-p256'), { code: 'KEY_STORE_UNAVAILABLE', message: /genpkey has printed/ })
+    assert.equal(await readFile(join(folder.path, 'made'), 'utf8'), 'one\n')
+  } finally {
+    process.env['PATH'] = path
+  }
 })
