@@ -77,7 +77,7 @@ export async function openAuth(needs: AuthNeeds, parts: Attendance): Promise<Rot
       return refOf(await obtainAtLast(vault, parts, signal))
     },
     async link(ref, start, events, signal) {
-      const loaded = await loadCredential(ref, credentials)
+      const loaded = await loadCredential(ref, credentials).catch((error: unknown) => showUnreadable(error, parts))
       const fallback = 'pending' in loaded ? await loadPresent(credentials) : undefined
       const linkEvents = away.watched(watched(events, watch))
       await keepConnected({ loaded, fallback, vault, live, start, ca, events: linkEvents }, parts, signal)
@@ -180,4 +180,12 @@ async function prune({ record }: AuthChange, { vault }: Credentials): Promise<vo
   const { fallenBack } = record.memory
   const needed: readonly (CredentialRef | undefined)[] = [activeOf(record.lifecycle), fallenBack?.from]
   await vault.prune(needed.flatMap((ref) => (ref?.lane === 'x509' && ref.generation !== FILES ? [ref.generation] : [])))
+}
+
+/** A device that cannot read its credential says so wherever it is asked; it looks again within half a minute. */
+function showUnreadable(error: unknown, { clock, facts }: Attendance): never {
+  const { connection } = facts
+  if (connection.state === 'disconnected')
+    facts.connection = { ...connection, doing: 'waiting', failure: asFailure(error), retryAtMs: clock.now() + 30_000 }
+  throw error
 }
