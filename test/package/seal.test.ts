@@ -79,6 +79,7 @@ const identities = [
   [`${STATE}/outbox.db`, 'SQLite', 'SAMPLES'],
   [`${STATE}/outbox.db-wal`, '', 'SAMPLES'],
   [`${STATE}/audit.ndjson`, '{}', 'STATE'],
+  ['/var/lib/iot-device-agent-key/encryption-key', 'sealed', 'STATE'],
   ['/etc/iot-device-agent/secrets/sas.key', 'c2VjcmV0', 'SECRET'],
   ['/etc/credstore/claim', 'token', 'SECRET'],
   ['/etc/credstore.encrypted/iot-device-agent.sas', 'token', 'SECRET'],
