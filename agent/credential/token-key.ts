@@ -65,7 +65,7 @@ function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Cl
       const secret = await readEncryptionKey(encryptionKeyFile, process.env)
       return encryptKey(await makeKey(type), secret)
     }
-  return reusing(async (type) => {
+  const make: MakeKeyPem = async (type) => {
     const program = ['openssl', 'genpkey', ...where(keyStore, token), ...algorithms[type]] as const
     const run = await runProgram(
       { program: [...program], timeoutMs: TIMEOUT_MS, environment: environment(), clock },
@@ -79,7 +79,9 @@ function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Cl
       'KEY_STORE_UNAVAILABLE',
       `no key was made in ${nameOf(keyStore)} (openssl genpkey: ${how}) ${words}`,
     )
-  })
+  }
+  // A TPM keeps nothing of a key that is not used.
+  return keyStore === 'pkcs11' ? reusing(make) : make
 }
 
 /** A key that the token made and the runtime cannot read stays there: it is tried again, and no other is made meanwhile. */
