@@ -136,11 +136,11 @@ function credentialSettings(config: Config): CredentialSettings {
   const { device, auth, paths } = config
   const { stateDir, requestsDir, issuedDir } = paths
   const { registrationId } = device
-  const { keyType, keyStore, token, encryptionKeyFile } = auth.x509
+  const { keyType, keyStore, token, pkcs11Engine, pinFile, encryptionKeyFile } = auth.x509
   const pair = providedPair(config)
   return {
     ...{ stateDir, requestsDir, issuedDir, registrationId, pair },
-    ...{ keyType, keyStore, token, encryptionKeyFile },
+    ...{ keyType, keyStore, token, pkcs11Engine, pinFile, encryptionKeyFile },
   }
 }
 

@@ -26,6 +26,8 @@ export const reloadKeys: Readonly<Record<string, TakenUpBy>> = {
   'auth.x509.keyStore': 'restart',
   'auth.x509.encryptionKeyFile': 'restart',
   'auth.x509.token': 'restart',
+  'auth.x509.pkcs11Engine': 'restart',
+  'auth.x509.pinFile': 'restart',
   'auth.x509.keyType': 'restart',
   'auth.sas.keyFile': 'restart',
   'auth.sas.connectionStringFile': 'restart',

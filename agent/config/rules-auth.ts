@@ -36,6 +36,33 @@ const tokenIsNamed: Rule = (values, found) => {
   ]
 }
 
+/** What may stand in the URI of a key as it is. */
+const PLAIN_PATH = /^[\w./+@-]+$/
+
+const engineIsWhole: Rule = (values, found) => {
+  const engine = found.has('auth.x509.pkcs11Engine')
+  const pinFile = values.get('auth.x509.pinFile')
+  if (found.has('auth.x509.pinFile') && !engine) return [problemAt(found, 'auth.x509.pinFile', PIN_ALONE)]
+  if (engine && !found.has('auth.x509.pinFile')) return [problemAt(found, 'auth.x509.pinFile', PIN_MISSING)]
+  if (typeof pinFile !== 'string' || PLAIN_PATH.test(pinFile)) return []
+  return [problemAt(found, 'auth.x509.pinFile', PIN_PATH)]
+}
+
+const PIN_ALONE = {
+  problem: 'It counts only beside auth.x509.pkcs11Engine.',
+  remedy: 'Remove it: a provider has the PIN from the file that OPENSSL_CONF names (pkcs11-module-token-pin).',
+}
+
+const PIN_MISSING = {
+  problem: 'It is missing beside auth.x509.pkcs11Engine.',
+  remedy: 'Name the file with the PIN of the token: [auth.x509] pinFile = "/etc/iot-device-agent/secrets/token.pin"',
+}
+
+const PIN_PATH = {
+  problem: 'It has characters that cannot stand in the URI of a key.',
+  remedy: 'Use a path of letters, digits and . _ - + @ only.',
+}
+
 const oneSecret: Rule = (_, found) => {
   const [first, second] = sasKeys
   if (!found.has(first) || !found.has(second)) return []
@@ -88,4 +115,12 @@ const fallbackEnds: Rule = (values, found) => {
 }
 
 /** What holds between the keys below `auth`. */
-export const authRules: readonly Rule[] = [sasIsThere, oneSecret, tokenIsNamed, laneIsOn, renewalHasRoom, fallbackEnds]
+export const authRules: readonly Rule[] = [
+  sasIsThere,
+  oneSecret,
+  tokenIsNamed,
+  engineIsWhole,
+  laneIsOn,
+  renewalHasRoom,
+  fallbackEnds,
+]

@@ -54,6 +54,24 @@ const x509 = table('The certificate that this device shows to DPS and to the hub
       aliases: ['tokenLabel'],
     }),
   ),
+  pkcs11Engine: exactOptional(
+    setting(absolutePath(), {
+      description:
+        'With keyStore = "pkcs11" where OpenSSL has no provider for tokens (Debian 12): the library of its PKCS#11 engine. Left out, the token is reached by the provider.',
+      example: '/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so',
+      otherwise: 'the provider that OPENSSL_CONF configures',
+      aliases: ['engine', 'enginePath'],
+    }),
+  ),
+  pinFile: exactOptional(
+    setting(absolutePath(), {
+      description:
+        'With pkcs11Engine: the file with the PIN of the token, without a line end, readable by the agent only. Keys that were made name it, so it stays where it is.',
+      example: '/etc/iot-device-agent/secrets/token.pin',
+      otherwise: 'required with pkcs11Engine',
+      aliases: ['pin', 'tokenPin'],
+    }),
+  ),
   keyType: exactOptional(
     setting(oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'), {
       description:

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import { Failure } from '../failure.ts'
 import { makeCsr } from '../pki/csr.ts'
-import { keyKind, readKey, readPublicKey } from '../pki/key.ts'
+import { keyKind, readPublicKey } from '../pki/key.ts'
 import type { KeyType } from '../pki/key.ts'
 import { keyStoreOf } from '../pki/key-store.ts'
 import type { KeyStore } from '../pki/key-store.ts'
@@ -77,8 +77,8 @@ export async function readPending(folder: string, open: OpenKeyPem): Promise<Pen
 export async function makePending(folder: string, wanted: Wanted, nowMs: number, keys: VaultKeys): Promise<boolean> {
   const text = await keys.make(wanted.keyType)
   const keyFile = join(folder, KEY_FILE)
-  const key = readKey(await keys.open(text, keyFile), keyFile)
-  const { pem } = await makeCsr(key, wanted.registrationId)
+  const signer = keys.signer(await keys.open(text, keyFile), keyFile)
+  const { pem } = await makeCsr(signer, wanted.registrationId)
   return makeFolderDurably(folder, {
     [KEY_FILE]: text,
     [CSR_FILE]: pem,
@@ -92,8 +92,9 @@ export async function mendPending(
   keyPem: string,
   registrationId: string,
   nowMs: number,
+  keys: Pick<VaultKeys, 'signer'>,
 ): Promise<void> {
-  const { pem } = await makeCsr(readKey(keyPem, join(folder, KEY_FILE)), registrationId)
+  const { pem } = await makeCsr(keys.signer(keyPem, join(folder, KEY_FILE)), registrationId)
   await writeDurably(join(folder, CSR_FILE), pem)
   await writeDurably(join(folder, META_FILE), writeMeta(registrationId, nowMs))
 }

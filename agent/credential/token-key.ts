@@ -4,9 +4,13 @@ import { keyToPem, makeKey, readPublicKey } from '../pki/key.ts'
 import type { KeyType } from '../pki/key.ts'
 import { keyStoreOf } from '../pki/key-store.ts'
 import type { KeyStore } from '../pki/key-store.ts'
+import { signerOf } from '../pki/signer.ts'
+import type { Signer } from '../pki/signer.ts'
+import { tokenEnvironment } from '../pki/token-environment.ts'
 import type { Clock } from '../system/clock.ts'
-import { cleanWords, programEnvironment, runProgram } from '../system/run-program.ts'
+import { cleanWords, runProgram } from '../system/run-program.ts'
 import { decryptKey, encryptKey, isEncryptedKey, readEncryptionKey } from './encrypted-key.ts'
+import { makeEngineKey } from './engine-key.ts'
 
 /** Makes a private key where it is to live; what comes back is the text of `key.pem`, which stands for it. */
 export type MakeKeyPem = (type: KeyType) => Promise<string>
@@ -20,6 +24,8 @@ export interface VaultKeys {
   readonly make: MakeKeyPem
   /** @throws Failure KEY_STORE_UNAVAILABLE */
   readonly open: OpenKeyPem
+  /** Signs requests with an opened key; `where` is the file it came from. */
+  readonly signer: (pem: string, where: string) => Signer
   /** Where new ones are made. */
   readonly keyStore: KeyStore
 }
@@ -29,19 +35,16 @@ export interface KeyPlace {
   readonly keyStore: KeyStore
   /** The label of the PKCS#11 token. */
   readonly token?: string | undefined
+  /** The library of OpenSSL's PKCS#11 engine, where that is to reach the token, and no provider. */
+  readonly pkcs11Engine?: string | undefined
+  /** The file of its PIN, beside an engine: a provider has it from the configuration of OpenSSL. */
+  readonly pinFile?: string | undefined
   /** Where the secret is that encrypts keys in files: an absolute path, or `credential:NAME`. */
   readonly encryptionKeyFile: string
 }
 
 /** A TPM takes seconds for an RSA key. */
 const TIMEOUT_MS = 60_000
-
-/** What OpenSSL and its providers read of the environment: where they are configured, and how the token is reached. */
-const PROVIDER_VARIABLES = [
-  ...['OPENSSL_CONF', 'TPM2OPENSSL_TCTI', 'SOFTHSM2_CONF', 'PKCS11_PROVIDER_MODULE'],
-  // Of a TPM that is shared by a daemon, and not by the kernel.
-  'DBUS_SESSION_BUS_ADDRESS',
-]
 
 const algorithms: Readonly<Record<KeyType, readonly string[]>> = {
   'ec-p256': ['-algorithm', 'EC', '-pkeyopt', 'group:P-256'],
@@ -58,17 +61,20 @@ const algorithms: Readonly<Record<KeyType, readonly string[]>> = {
  *
  * The maker throws Failure KEY_STORE_UNAVAILABLE, above all rather than give back a key that lies open.
  */
-function keyMakerFor({ keyStore, token, encryptionKeyFile }: KeyPlace, clock: Clock): MakeKeyPem {
+function keyMakerFor(place: KeyPlace, clock: Clock): MakeKeyPem {
+  const { keyStore, token = '', pkcs11Engine: engine, pinFile = '', encryptionKeyFile } = place
   if (keyStore === 'file') return async (type) => keyToPem(await makeKey(type))
   if (keyStore === 'encrypted')
     return async (type) => {
       const secret = await readEncryptionKey(encryptionKeyFile, process.env)
       return encryptKey(await makeKey(type), secret)
     }
+  if (keyStore === 'pkcs11' && engine !== undefined)
+    return reusing((type) => makeEngineKey({ engine, token, pinFile }, type, newName(), clock))
   const make: MakeKeyPem = async (type) => {
     const program = ['openssl', 'genpkey', ...where(keyStore, token), ...algorithms[type]] as const
     const run = await runProgram(
-      { program: [...program], timeoutMs: TIMEOUT_MS, environment: environment(), clock },
+      { program: [...program], timeoutMs: TIMEOUT_MS, environment: tokenEnvironment(process.env), clock },
       new AbortController().signal,
     )
     const pem = new TextDecoder().decode(run.stdout)
@@ -90,7 +96,7 @@ function reusing(make: MakeKeyPem): MakeKeyPem {
   return async (type) => {
     const pem = unread?.type === type ? unread.pem : await make(type)
     unread = { type, pem }
-    readPublicKey(pem, 'what openssl genpkey has printed')
+    readPublicKey(pem, 'the key that was made')
     unread = undefined
     return pem
   }
@@ -104,6 +110,7 @@ export function vaultKeysFor(place: KeyPlace, clock: Clock): VaultKeys {
   return {
     keyStore: place.keyStore,
     make: keyMakerFor(place, clock),
+    signer: (pem, where) => signerOf(pem, where, clock),
     async open(pem, where) {
       if (!isEncryptedKey(pem)) return pem
       return decryptKey(pem, where, await readEncryptionKey(place.encryptionKeyFile, process.env))
@@ -116,18 +123,16 @@ export function nameOf(store: KeyStore): string {
   return { file: 'a file', encrypted: 'an encrypted file', pkcs11: 'the PKCS#11 token', tpm: 'the TPM' }[store]
 }
 
-/** Each key has a name of its own in the token; a TPM keeps none, its key lies wrapped in the vault. */
-function where(keyStore: Exclude<KeyStore, 'file' | 'encrypted'>, token = ''): readonly string[] {
+/** A TPM keeps no names: its key lies wrapped in the vault. */
+function where(keyStore: Exclude<KeyStore, 'file' | 'encrypted'>, token: string): readonly string[] {
   if (keyStore === 'tpm') return ['-propquery', '?provider=tpm2']
-  const id = randomBytes(8).toString('hex')
-  const uri = `pkcs11:token=${encodeURIComponent(token)};object=iot-device-agent-${id};id=${id.replaceAll(/../g, '%$&')}`
+  const { name, idHex } = newName()
+  const uri = `pkcs11:token=${encodeURIComponent(token)};object=${name};id=${idHex.replaceAll(/../g, '%$&')}`
   return ['-propquery', 'provider=pkcs11', '-pkeyopt', `pkcs11_uri:${uri}`]
 }
 
-function environment(): Record<string, string> {
-  const known = PROVIDER_VARIABLES.flatMap((name) => {
-    const value = process.env[name]
-    return value === undefined ? [] : [[name, value] as const]
-  })
-  return { ...programEnvironment(process.env), ...Object.fromEntries(known) }
+/** Each key has a name of its own in the token. */
+function newName(): { readonly name: string; readonly idHex: string } {
+  const idHex = randomBytes(8).toString('hex')
+  return { name: `iot-device-agent-${idHex}`, idHex }
 }

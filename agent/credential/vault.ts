@@ -136,7 +136,7 @@ export async function openVault(
       case 'whole':
         return supersede(places.pending, clock.now())
       case 'keyOnly':
-        await mendPending(places.pending, found.keyPem, wanted.registrationId, clock.now())
+        await mendPending(places.pending, found.keyPem, wanted.registrationId, clock.now(), keys)
         return onRepair(new Failure('STATE_TORN', `${places.pending}: the request was made anew from its key`))
       case 'torn':
         return repair(places.pending, found.why)

@@ -1,9 +1,9 @@
-import { createPublicKey, sign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import type { asn1 as Asn1, Bytes } from 'node-forge'
 import type Asn1Writer from 'node-forge/lib/asn1.js'
 import { Failure } from '../failure.ts'
 import { keyKind } from './key.ts'
+import type { Signer } from './signer.ts'
 
 /** A certificate request in both forms that issuers take. */
 export interface Csr {
@@ -36,21 +36,22 @@ const ecdsaSha384 = { oid: '1.2.840.10045.4.3.3', digest: 'sha384', nullParamete
 const rsaSha256 = { oid: '1.2.840.113549.1.1.11', digest: 'sha256', nullParameter: true }
 
 /**
- * Makes a PKCS#10 request (RFC 2986) for a client certificate with CN = registration ID, signed with `key`.
+ * Makes a PKCS#10 request (RFC 2986) for a client certificate with CN = registration ID, signed by `signer`.
  * The ASN.1 writer is loaded here, at the first request, because most starts of the agent need none.
  *
- * @throws Failure CONFIG_INVALID the registration ID does not fit into a common name
+ * @throws Failure CONFIG_INVALID        the registration ID does not fit into a common name
+ * @throws Failure KEY_STORE_UNAVAILABLE the token did not sign
  */
-export async function makeCsr(key: KeyObject, registrationId: string): Promise<Csr> {
+export async function makeCsr(signer: Signer, registrationId: string): Promise<Csr> {
   if (registrationId === '' || registrationId.length > MAX_COMMON_NAME) {
     const fact = `device.registrationId must have 1 to ${MAX_COMMON_NAME} characters to be the CN of a certificate`
     throw new Failure('CONFIG_INVALID', fact, { context: { registrationId } })
   }
   const { default: asn1 } = await import('node-forge/lib/asn1.js')
   const write = writer(asn1)
-  const algorithm = signatureAlgorithm(key)
-  const information = requestInformation(write, key, registrationId)
-  const signature = sign(algorithm.digest, write.der(information), key)
+  const algorithm = signatureAlgorithm(signer.publicKey)
+  const information = requestInformation(write, signer.publicKey, registrationId)
+  const signature = await signer.sign(algorithm.digest, write.der(information))
   const parameters = algorithm.nullParameter ? [write.none()] : []
   const identifier = write.sequence([write.oid(algorithm.oid), ...parameters])
   const der = write.der(write.sequence([information, identifier, write.bits(signature)]))
@@ -58,9 +59,9 @@ export async function makeCsr(key: KeyObject, registrationId: string): Promise<C
   return { derBase64, pem: armour(derBase64) }
 }
 
-function requestInformation(write: Writer, key: KeyObject, registrationId: string): Asn1.Asn1 {
+function requestInformation(write: Writer, publicKey: KeyObject, registrationId: string): Asn1.Asn1 {
   const name = write.sequence([write.oid(oids.commonName), write.text(registrationId)])
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' })
+  const spki = publicKey.export({ type: 'spki', format: 'der' })
   const attribute = write.sequence([write.oid(oids.extensionRequest), write.set([extensions(write)])])
   const subject = write.sequence([write.set([name])])
   return write.sequence([write.integer(0), subject, write.read(spki), write.attributes([attribute])])

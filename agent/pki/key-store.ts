@@ -4,10 +4,11 @@
  */
 export type KeyStore = 'file' | 'encrypted' | 'pkcs11' | 'tpm'
 
-/** What lies in the place of a key: encrypted, or the words of OpenSSL's providers for one that they do not give away. */
+/** What lies in the place of a key: encrypted, or the words of OpenSSL's providers, or ours of its engine, for one that a token does not give away. */
 const labels: readonly (readonly [label: string, store: KeyStore])[] = [
   ['-----BEGIN ENCRYPTED PRIVATE KEY-----', 'encrypted'],
   ['-----BEGIN PKCS#11 PROVIDER URI-----', 'pkcs11'],
+  ['-----BEGIN PKCS#11 ENGINE KEY-----', 'pkcs11'],
   ['-----BEGIN TSS2 PRIVATE KEY-----', 'tpm'],
 ]
 

@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Failure } from '../failure.ts'
 import { isInToken, keyStoreOf } from './key-store.ts'
+import { engineKeyOf, requireInToken } from './token-engine.ts'
 import { makeRoomInTpm } from './token-room.ts'
 
 /** The kinds of key that the agent makes; the first is the default. */
@@ -48,6 +49,10 @@ export function keyToPem(key: KeyObject): string {
  */
 export function readKey(pem: string, where: string): KeyObject {
   const key = parseKey(pem, where)
+  return requireSupported(key, where)
+}
+
+function requireSupported(key: KeyObject, where: string): KeyObject {
   const kind = keyKind(key)
   if (isSupported(key)) return key
   throw new Failure('KEY_TYPE_UNSUPPORTED', `${where} holds a key of kind ${kind}`, { context: { path: where, kind } })
@@ -65,12 +70,21 @@ const MOST_SEEN = 16
 export function readPublicKey(pem: string, where: string): KeyObject {
   const seen = seenInTokens.get(pem)
   if (seen !== undefined) return seen
-  const spki = createPublicKey(readKey(pem, where)).export({ type: 'spki', format: 'der' })
-  const publicKey = createPublicKey({ key: spki, type: 'spki', format: 'der' })
+  const publicKey = readPublicHalf(pem, where)
   if (!isInToken(pem)) return publicKey
   if (seenInTokens.size >= MOST_SEEN) seenInTokens.clear()
   seenInTokens.set(pem, publicKey)
   return publicKey
+}
+
+function readPublicHalf(pem: string, where: string): KeyObject {
+  const named = engineKeyOf(pem, where)
+  if (named !== undefined) {
+    requireInToken(named, where)
+    return requireSupported(createPublicKey(named.publicKeyPem), where)
+  }
+  const spki = createPublicKey(readKey(pem, where)).export({ type: 'spki', format: 'der' })
+  return createPublicKey({ key: spki, type: 'spki', format: 'der' })
 }
 
 /** What a key is, in the words of the configuration: `ec-p256`, `rsa-2048`; others by their OpenSSL name. */

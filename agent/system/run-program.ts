@@ -26,7 +26,7 @@ export interface RunOptions {
   readonly timeoutMs: number
   readonly environment: Readonly<Record<string, string>>
   /** What it has to read; nothing when left out. */
-  readonly input?: string
+  readonly input?: string | Uint8Array
   readonly clock: Clock
 }
 

@@ -5,6 +5,7 @@ import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { Failure } from '../failure.ts'
 import { isSamePublicKey, readPublicKey } from '../pki/key.ts'
 import { isInToken } from '../pki/key-store.ts'
+import { tlsKeyOf } from '../pki/token-engine.ts'
 import { makeRoomInTpm } from '../pki/token-room.ts'
 
 /** What the device presents in TLS: leaf first, then its intermediates; the key never leaves the process. */
@@ -50,7 +51,7 @@ export function loadTlsIdentity(credential: WireCredential, ca: string | undefin
     if (!isSamePublicKey(leaf.publicKey, readPublicKey(key, 'the private key'))) throw notAPair(leaf)
     makeRoomInTpm(key)
     return {
-      context: createSecureContext({ ...common, cert, key }),
+      context: createSecureContext({ ...common, cert, ...tlsKeyOf(key, 'the private key') }),
       presented: { lane: 'x509', ...thumbprintOf(leaf) },
     }
   } catch (cause) {

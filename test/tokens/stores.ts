@@ -6,13 +6,14 @@ import { promisify } from 'node:util'
 
 const call = promisify(execFile)
 
-export type StoreName = 'file' | 'encrypted' | 'pkcs11' | 'tpm'
+export type StoreName = 'file' | 'encrypted' | 'pkcs11' | 'engine' | 'tpm'
 
 /** The label that every text of a key in this place begins with. */
 export const keyLabels: Readonly<Record<StoreName, string>> = {
   file: '-----BEGIN PRIVATE KEY-----',
   encrypted: '-----BEGIN ENCRYPTED PRIVATE KEY-----',
   pkcs11: '-----BEGIN PKCS#11 PROVIDER URI-----',
+  engine: '-----BEGIN PKCS#11 ENGINE KEY-----',
   tpm: '-----BEGIN TSS2 PRIVATE KEY-----',
 }
 
@@ -21,6 +22,7 @@ export const keyStoreToml: Readonly<Record<StoreName, string>> = {
   file: '[auth.x509]\nkeyStore = "file"\n',
   encrypted: `[auth.x509]\nkeyStore = "encrypted"\nencryptionKeyFile = "${process.env['ENCRYPTION_KEY_FILE'] ?? ''}"\n`,
   pkcs11: '[auth.x509]\nkeyStore = "pkcs11"\ntoken = "iot"\n',
+  engine: `[auth.x509]\nkeyStore = "pkcs11"\ntoken = "iot"\npkcs11Engine = "${process.env['PKCS11_ENGINE'] ?? ''}"\npinFile = "${process.env['PIN_FILE'] ?? ''}"\n`,
   tpm: '[auth.x509]\nkeyStore = "tpm"\n',
 }
 

@@ -1,6 +1,7 @@
 import { request as httpsRequest } from 'node:https'
 import type { IncomingMessage } from 'node:http'
 import { Failure } from '../../failure.ts'
+import { tlsKeyOf } from '../../pki/token-engine.ts'
 import { makeRoomInTpm } from '../../pki/token-room.ts'
 import type { Clock } from '../../system/clock.ts'
 import { errorCode } from '../../system/error-code.ts'
@@ -84,7 +85,7 @@ function send(
       ...(csrBase64 !== undefined && { 'content-type': 'application/pkcs10', 'content-transfer-encoding': 'base64' }),
       ...(identity?.by === 'password' && { authorization: basic(identity) }),
     },
-    ...(identity?.by === 'certificate' && { cert: identity.chainPem, key: identity.keyPem }),
+    ...(identity?.by === 'certificate' && { cert: identity.chainPem, ...tlsKeyOf(identity.keyPem, 'the private key') }),
   })
   request.on('error', reject)
   request.on('response', (response) => void read(response).then(resolve, reject))

@@ -36,6 +36,9 @@ for (const [written, utc] of ends) {
   })
 }
 
+const TOKEN = '[auth.x509]\nkeyStore = "pkcs11"\ntoken = "iot"\n'
+const ENGINE = 'pkcs11Engine = "/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so"\n'
+
 const contradictions: readonly (readonly [name: string, text: string, key: string, problem: RegExp])[] = [
   ['SAS as the first lane without a secret', 'auth.mode = "sas"', 'auth.mode', /no SAS secret/],
   [
@@ -45,6 +48,15 @@ const contradictions: readonly (readonly [name: string, text: string, key: strin
     /no SAS secret/,
   ],
   ['no lane at all', 'auth.x509.enabled = false', 'auth.x509.enabled', /only lane.*no SAS secret/],
+  ['a token without a label', '[auth.x509]\nkeyStore = "pkcs11"\n', 'auth.x509.token', /missing/],
+  ['an engine without a PIN', `${TOKEN}${ENGINE}`, 'auth.x509.pinFile', /missing beside auth\.x509\.pkcs11Engine/],
+  ['a PIN without an engine', `${TOKEN}pinFile = "/etc/token.pin"\n`, 'auth.x509.pinFile', /only beside/],
+  [
+    'a PIN whose path breaks a URI',
+    `${TOKEN}${ENGINE}pinFile = "/a;b"\n`,
+    'auth.x509.pinFile',
+    /cannot stand in the URI/,
+  ],
   ['a fallback without an end', `${KEY_FILE}auth.fallback.enabled = true`, 'auth.fallback.until', /needs an end/],
   [
     'two SAS secrets',
@@ -208,4 +220,9 @@ test('where DPS issues, the key is P-384, unless another is written', async () =
   assert.equal((await authOf(KEY_FILE)).x509.keyType, 'ec-p256')
   assert.equal((await authOf(managed)).x509.keyType, 'ec-p384')
   assert.equal((await authOf(`${managed}auth.x509.keyType = "ec-p256"\n`)).x509.keyType, 'ec-p256')
+})
+
+test('back on a file, what led to the token may stay in the configuration', async () => {
+  const text = `[auth.x509]\nkeyStore = "file"\ntoken = "iot"\n${ENGINE}pinFile = "/etc/token.pin"\n`
+  assert.equal((await authOf(text)).x509.keyStore, 'file')
 })

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { makeCsr } from '../../../agent/pki/csr.ts'
 import { keyTypes, makeKey } from '../../../agent/pki/key.ts'
 import type { KeyType } from '../../../agent/pki/key.ts'
+import { signerFor } from '../../../agent/pki/signer.ts'
 import { makeRoot, makeTemporaryFolder, openssl } from '../../kit/openssl.ts'
 
 /** Source: RFC 5758 section 3.2 and RFC 4055 section 5; P-384 with SHA-384 as azure-protocols section 3.5 says. */
@@ -32,7 +33,7 @@ async function inspect(pem: string): Promise<string> {
 for (const type of keyTypes) {
   test(`openssl verifies a request with a key of type ${type} and finds in it what was asked for`, async () => {
     const key = await makeKey(type)
-    const { pem } = await makeCsr(key, 'edge-0042')
+    const { pem } = await makeCsr(signerFor(key), 'edge-0042')
     const text = await inspect(pem)
     assert.match(text, /self-signature verify OK/)
     assert.match(text, /^subject=CN=edge-0042$/m)
@@ -47,7 +48,7 @@ for (const type of keyTypes) {
 
 test('the one-line form is the DER of the same request', async () => {
   await using folder = await makeTemporaryFolder()
-  const { pem, derBase64 } = await makeCsr(await makeKey('ec-p256'), 'edge-0042')
+  const { pem, derBase64 } = await makeCsr(signerFor(await makeKey('ec-p256')), 'edge-0042')
   assert.match(derBase64, /^[A-Za-z0-9+/]+=*$/)
   const path = join(folder.path, 'request.der')
   await writeFile(path, Buffer.from(derBase64, 'base64'))
@@ -56,7 +57,7 @@ test('the one-line form is the DER of the same request', async () => {
 
 test('every character of a registration ID reaches the CN unchanged', async () => {
   for (const id of ['a', 'x'.repeat(64), 'Az09-._:', "o'hara+42=,"]) {
-    const text = await inspect((await makeCsr(await makeKey('ec-p256'), id)).pem)
+    const text = await inspect((await makeCsr(signerFor(await makeKey('ec-p256')), id)).pem)
     assert.match(text, /self-signature verify OK/)
     const subject = /^subject=CN=(.*)$/m.exec(text)?.[1]?.replaceAll('\\', '')
     assert.equal(subject, id)
@@ -65,14 +66,14 @@ test('every character of a registration ID reaches the CN unchanged', async () =
 
 test('a registration ID that no CN can hold is refused before anything is signed', async () => {
   const key = await makeKey('ec-p256')
-  for (const id of ['', 'x'.repeat(65)]) await assert.rejects(makeCsr(key, id), { code: 'CONFIG_INVALID' })
+  for (const id of ['', 'x'.repeat(65)]) await assert.rejects(makeCsr(signerFor(key), id), { code: 'CONFIG_INVALID' })
 })
 
 test('an authority can sign the request and the certificate is for its key and name', async () => {
   await using folder = await makeTemporaryFolder()
   const root = await makeRoot(folder.path, 'Root')
   const key = await makeKey('ec-p384')
-  const { pem } = await makeCsr(key, 'edge-0042')
+  const { pem } = await makeCsr(signerFor(key), 'edge-0042')
   const path = join(folder.path, 'leaf.pem')
   await writeFile(path, await root.sign(pem))
   assert.match(await openssl(['verify', '-CAfile', root.certificatePath, '-purpose', 'sslclient', path]), /: OK\n$/)
