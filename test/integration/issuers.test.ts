@@ -1,13 +1,18 @@
-/** What every issuer must do, and each of them does: the same story, whoever turns the request into a chain. */
+/**
+ * What every issuer must do, and each of them does: the same story, whoever turns the request into a chain. What only those do that
+ * wait for a person or a server stands apart.
+ */
 import assert from 'node:assert/strict'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, describe, test } from 'node:test'
+import { after, afterEach, before, describe, test } from 'node:test'
 import { eventually } from '../kit/device.ts'
 import { pkcs7Of, startEstServer } from '../kit/est-server.ts'
 import type { EstServer } from '../kit/est-server.ts'
+import { calm } from './agent-kit.ts'
 import { bootUnit, ended, reported, requestOf, startBed, steady, wish } from './transition-kit.ts'
 import type { Bed, ReportedAuth, Unit, UnitOptions } from './transition-kit.ts'
+import { assertOneAtATime, sessionsOf } from './transition-record.ts'
 
 /** One issuer under test. */
 interface Subject {
@@ -15,8 +20,10 @@ interface Subject {
   readonly issuedBy: string
   /** What its device is configured with. */
   options(bed: Bed, id: string): Promise<UnitOptions>
-  /** Brings a chain to the device by the way of this issuer. */
-  bring(unit: Unit, chain: string): Promise<void>
+  /** Who brings the first certificate, where that is another. */
+  readonly firstBy?: string
+  /** Brings a chain to the device by the way of this issuer; left out where Azure issues it, and nobody signs in between. */
+  readonly bring?: (unit: Unit, chain: string) => Promise<void>
   /** It makes the request anew where another kind of key is wanted: no person has it in their hands. */
   readonly remakes?: true
   /** It needs a session, which a device with an expired certificate does not get. */
@@ -26,6 +33,9 @@ interface Subject {
 }
 
 const HOUR_MS = 3_600_000
+
+/** What Azure issues certificates by. */
+const POLICY = 'an-hour'
 
 const spoolOf = ({ folder }: Bed, id: string) => join(folder, `${id}.spool`)
 
@@ -104,6 +114,11 @@ const subjects: Readonly<Record<string, Subject>> = {
     },
     close: async () => est?.[Symbol.asyncDispose](),
   },
+  DPS: { issuedBy: 'dps', options: () => Promise.resolve({ toml: '[issuer]\nkind = "dps"\n' }) },
+  'the credentials of the hub': {
+    ...{ issuedBy: 'hub-credentials', firstBy: 'dps' },
+    options: () => Promise.resolve({ toml: '[issuer]\nkind = "hub-credentials"\n' }),
+  },
 }
 
 type Certificate = { readonly thumbprintSha256: string; readonly issuedBy: string }
@@ -130,119 +145,145 @@ for (const [name, subject] of Object.entries(subjects)) {
   describe(`certificates by way of ${name}`, () => {
     let bed: Bed
     before(async () => {
-      bed = await startBed()
+      if (subject.bring !== undefined) {
+        bed = await startBed()
+        return
+      }
+      bed = await startBed({}, { credentialPolicyName: POLICY })
+      await bed.cloud.namespace.putPolicy(POLICY, { validitySeconds: HOUR_MS / 1000, backdatedSeconds: 0 })
     })
+    afterEach(() => calm(bed.cloud))
     after(async () => {
       await subject.close?.()
       await bed[Symbol.asyncDispose]()
     })
 
     const boot = async (id: string) => bootUnit(bed, id, await subject.options(bed, id))
-    const sign = async (unit: Unit) => bed.cloud.authority.signDevice(await requestOf(unit))
+    const validity = () => ({ notBefore: new Date(bed.now()), notAfter: new Date(bed.now() + HOUR_MS) })
+
+    /** Has the device get the certificate that it asks for: one request, other than `before`, and a chain for it. */
+    async function give(unit: Unit, before?: string): Promise<string | undefined> {
+      if (subject.bring === undefined) return undefined
+      const request = await eventually(async () => {
+        const found = await requestOf(unit)
+        return found === before ? undefined : found
+      })
+      await subject.bring(unit, await bed.cloud.authority.signDevice(request, validity()))
+      await taken(unit)
+      return request
+    }
+
+    /** The device gets a chain for the key of somebody else, and says so. */
+    async function mislead(unit: Unit, version: number): Promise<void> {
+      if (subject.bring === undefined) {
+        assert.equal((await ended(unit, version)).lastAttempt?.code, 'CHAIN_KEY_MISMATCH')
+        await steady(unit)
+        return
+      }
+      const request = await requestOf(unit)
+      const { chainPem } = await bed.cloud.authority.makeDevice(unit.id)
+      await subject.bring(unit, chainPem)
+      await until(unit, () => unit.agent().journal.text().includes('CHAIN_KEY_MISMATCH') || name.includes('session'))
+      assert.equal(await requestOf(unit), request)
+    }
 
     test('a SAS device is certified, proves itself, and says who brought the certificate', async () => {
       await using unit = await boot('first')
       const version = wish(unit, { mode: 'x509' })
-      await subject.bring(unit, await sign(unit))
-      await taken(unit)
+      await give(unit)
       const auth = await ended(unit, version)
       assert.deepEqual([auth.mode, auth.lastAttempt?.result], ['x509', 'active'])
-      assert.equal(certificateOf(auth).issuedBy, subject.issuedBy)
+      assert.equal(certificateOf(auth).issuedBy, subject.firstBy ?? subject.issuedBy)
     })
 
     test('a chain for another key does not count, the device stays as it is, and the right one is still taken', async () => {
       await using unit = await boot('second')
+      if (subject.bring === undefined) bed.cloud.faults.set('issuedChain', 'otherKey')
       const version = wish(unit, { mode: 'x509' })
-      const request = await requestOf(unit)
-      const { chainPem } = await bed.cloud.authority.makeDevice('second')
-      await subject.bring(unit, chainPem)
-      await until(unit, () => unit.agent().journal.text().includes('CHAIN_KEY_MISMATCH') || name.includes('hub'))
+      await mislead(unit, version)
       assert.equal((await reported(unit, () => true)).mode, 'sas')
-      assert.equal(await requestOf(unit), request)
-      await subject.bring(unit, await bed.cloud.authority.signDevice(request))
-      await taken(unit)
-      assert.equal((await ended(unit, version)).mode, 'x509')
+      calm(bed.cloud)
+      // Who waits for a chain waits on; Azure is asked again.
+      const now = subject.bring === undefined ? wish(unit, { mode: 'x509', renew: 'again' }) : version
+      await give(unit)
+      assert.equal((await ended(unit, now)).mode, 'x509')
     })
 
-    test('a restart while the chain is awaited changes nothing of the request', async () => {
-      await using unit = await boot('third')
-      const version = wish(unit, { mode: 'x509' })
-      const request = await requestOf(unit)
-      await unit.agent().stop()
-      unit.boot()
-      await unit
-        .agent()
-        .until(({ auth, connection }) => auth.state === 'awaitingCertificate' && connection.state === 'connected')
-      assert.equal(await requestOf(unit), request)
-      await subject.bring(unit, await bed.cloud.authority.signDevice(request))
-      await taken(unit)
-      assert.equal((await ended(unit, version)).mode, 'x509')
-    })
+    const { bring } = subject
+    if (bring !== undefined) whileItWaits(bring)
 
-    test(`with another keyType the request that waits is ${subject.remakes === true ? 'made anew' : 'kept'}`, async () => {
-      const { toml = '', ...more } = await subject.options(bed, 'sixth')
-      await using unit = await bootUnit(bed, 'sixth', { ...more, toml })
-      const version = wish(unit, { mode: 'x509' })
-      const request = await requestOf(unit)
-      await unit.agent().stop()
-      await unit.device.configure(`${toml}[auth.x509]\nkeyType = "ec-p384"\n`)
-      unit.boot()
-      const waiting = await eventually(async () => {
-        const found = await requestOf(unit)
-        return (found === request) === (subject.remakes === true) ? undefined : found
+    function whileItWaits(bring: NonNullable<Subject['bring']>): void {
+      test('a restart while the chain is awaited changes nothing of the request', async () => {
+        await using unit = await boot('third')
+        const version = wish(unit, { mode: 'x509' })
+        const request = await requestOf(unit)
+        await unit.agent().stop()
+        unit.boot()
+        await unit
+          .agent()
+          .until(({ auth, connection }) => auth.state === 'awaitingCertificate' && connection.state === 'connected')
+        assert.equal(await requestOf(unit), request)
+        await bring(unit, await bed.cloud.authority.signDevice(request))
+        await taken(unit)
+        assert.equal((await ended(unit, version)).mode, 'x509')
       })
-      await unit
-        .agent()
-        .until(({ auth, connection }) => auth.state === 'awaitingCertificate' && connection.state === 'connected')
-      assert.equal(await requestOf(unit), waiting)
-      await subject.bring(unit, await bed.cloud.authority.signDevice(waiting))
-      await taken(unit)
-      await ended(unit, version)
-    })
+
+      test(`with another keyType the request that waits is ${subject.remakes === true ? 'made anew' : 'kept'}`, async () => {
+        const { toml = '', ...more } = await subject.options(bed, 'sixth')
+        await using unit = await bootUnit(bed, 'sixth', { ...more, toml })
+        const version = wish(unit, { mode: 'x509' })
+        const request = await requestOf(unit)
+        await unit.agent().stop()
+        await unit.device.configure(`${toml}[auth.x509]\nkeyType = "ec-p384"\n`)
+        unit.boot()
+        const waiting = await eventually(async () => {
+          const found = await requestOf(unit)
+          return (found === request) === (subject.remakes === true) ? undefined : found
+        })
+        await unit
+          .agent()
+          .until(({ auth, connection }) => auth.state === 'awaitingCertificate' && connection.state === 'connected')
+        assert.equal(await requestOf(unit), waiting)
+        await bring(unit, await bed.cloud.authority.signDevice(waiting))
+        await taken(unit)
+        await ended(unit, version)
+      })
+    }
 
     const pastExpiry = async () => {
       await using unit = await boot('fifth')
       const version = wish(unit, { mode: 'x509' })
-      const request = await requestOf(unit)
-      const [notBefore, notAfter] = [new Date(bed.now()), new Date(bed.now() + HOUR_MS)]
-      await subject.bring(unit, await bed.cloud.authority.signDevice(request, { notBefore, notAfter }))
-      await taken(unit)
+      const request = await give(unit)
       const first = certificateOf(await ended(unit, version))
       await unit.agent().stop()
       bed.shift(2 * HOUR_MS)
       await unit.clock.advance(2 * HOUR_MS)
       unit.boot()
-      const again = await eventually(async () => {
-        const found = await requestOf(unit)
-        return found === request ? undefined : found
-      })
-      await subject.bring(unit, await bed.cloud.authority.signDevice(again, { notBefore: new Date(bed.now()) }))
-      await taken(unit)
+      await give(unit, request)
       const auth = await reported(unit, ({ lastAttempt }) => lastAttempt?.cause === 'expiry')
       assert.equal(auth.lastAttempt?.result, 'active')
       assert.notEqual(certificateOf(auth).thumbprintSha256, first.thumbprintSha256)
-      assert.equal(certificateOf(auth).issuedBy, subject.issuedBy)
+      assert.equal(certificateOf(auth).issuedBy, subject.firstBy ?? subject.issuedBy)
     }
     if (subject.needsSession !== true) test('past expiry the next certificate comes in the same way', pastExpiry)
 
     test('a renewal is of a new key, and the old certificate serves until the new one has proved itself', async () => {
       await using unit = await boot('fourth')
       const version = wish(unit, { mode: 'x509' })
-      const request = await requestOf(unit)
-      await subject.bring(unit, await sign(unit))
-      await taken(unit)
-      await ended(unit, version)
+      const request = await give(unit)
+      const first = certificateOf(await ended(unit, version))
+      await steady(unit)
       const again = wish(unit, { mode: 'x509', renew: 'once more' })
-      const renewed = await eventually(async () => {
-        const found = await requestOf(unit)
-        return found === request ? undefined : found
-      })
-      assert.equal((await reported(unit, ({ state }) => state === 'awaitingCertificate')).mode, 'x509')
-      await subject.bring(unit, await bed.cloud.authority.signDevice(renewed))
-      await taken(unit)
+      if (subject.bring !== undefined)
+        assert.equal((await reported(unit, ({ state }) => state === 'awaitingCertificate')).mode, 'x509')
+      await give(unit, request)
       const auth = await ended(unit, again)
       assert.deepEqual([auth.mode, auth.lastAttempt?.result], ['x509', 'active'])
+      assert.notEqual(certificateOf(auth).thumbprintSha256, first.thumbprintSha256)
+      assert.equal(certificateOf(auth).issuedBy, subject.issuedBy)
       await steady(unit)
+      assert.deepEqual(new Set(sessionsOf(unit)), new Set(['sas', 'x509']))
+      assertOneAtATime(unit)
       const keys = await Promise.all([1, 2].map((number) => unit.device.read(`credentials/gen-000${number}/key.pem`)))
       assert.notEqual(keys[0], keys[1])
     })
