@@ -138,20 +138,23 @@ export async function keepConnected(
         const shown = 'pending' in loaded ? (fallback ?? loaded) : loaded
         const { keepAliveSeconds } = config.hub
         const renews = config.issuer.kind === 'hub-credentials' && isManagedHere(shown, config) && !isPreviewRefused
-        const apiVersion = renews ? { apiVersion: RENEWING_API_VERSION } : {}
         const productInfo = `iot-device-agent/${version}`
         const onDesired: SessionOptions['onDesired'] = (desired) => inbox.put(desired)
-        const session = await openSession(
-          {
-            ...{ host: assignedHub, deviceId, credential: wireCredentialOf(shown), ...trust, keepAliveSeconds },
-            ...{ clock, random, productInfo, modelId: MODEL_ID, onDesired, ...apiVersion },
-            onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
-          },
-          until,
-        ).catch((error: unknown) => {
-          // A hub says no to a version that it does not know as it does to a credential: the other one is tried in turn.
-          if (error instanceof Failure && error.code === 'HUB_REFUSED_CREDENTIAL') isPreviewRefused = renews
-          throw error
+        const open = (apiVersion: Pick<SessionOptions, 'apiVersion'>) =>
+          openSession(
+            {
+              ...{ host: assignedHub, deviceId, credential: wireCredentialOf(shown), ...trust, keepAliveSeconds },
+              ...{ clock, random, productInfo, modelId: MODEL_ID, onDesired, ...apiVersion },
+              onTrouble: (failure) => log.failure(failure, { event: 'the twin could not be read again' }),
+            },
+            until,
+          )
+        const session = await open(renews ? { apiVersion: RENEWING_API_VERSION } : {}).catch(async (error: unknown) => {
+          // A hub says no to a version that it does not know as it does to a credential: once, the one that all know is tried.
+          if (!renews || !(error instanceof Failure) || error.code !== 'HUB_REFUSED_CREDENTIAL') throw error
+          const opened = await open({})
+          isPreviewRefused = true
+          return opened
         })
         events.connected(presentedRef(shown, session.presented))
         const close = () => session[Symbol.asyncDispose]()

@@ -96,7 +96,7 @@ function reusing(make: MakeKeyPem): MakeKeyPem {
   return async (type) => {
     const pem = unread?.type === type ? unread.pem : await make(type)
     unread = { type, pem }
-    readPublicKey(pem, 'the key that was made')
+    readPublicKey(pem, 'the next certificate')
     unread = undefined
     return pem
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import type { FaultValues } from '../cloud/faults.ts'
-import { calm } from './agent-kit.ts'
+import { calm, eventsOf } from './agent-kit.ts'
 import { eventually } from '../kit/device.ts'
 import { bootUnit, homeOf, MINUTE, pass, reported, SECOND, startBed, steady } from './transition-kit.ts'
 import type { Bed, ReportedAuth, Unit } from './transition-kit.ts'
@@ -184,4 +184,44 @@ test('a device that has expired is issued its next certificate by DPS', async ()
   const auth = await reported(unit, isOther(first))
   assert.equal(certificateOf(auth).issuedBy, 'dps')
   await steady(unit)
+})
+
+/** What hubs refused of a device, oldest first. */
+const refusalsOf = ({ id }: Unit): readonly string[] => eventsOf(bed.cloud, 'refused', id).map(({ reason }) => reason)
+
+test('a hub that does not know the version for renewals is connected to without it, and DPS issues the next certificate', async () => {
+  const { unit, first } = await managed('hub-old-version')
+  await using _unit = unit
+  await unit.agent().stop()
+  bed.cloud.faults.set('renewalVersion', 'unknown')
+  unit.boot()
+  await steady(unit)
+  assert.deepEqual(refusalsOf(unit), ['return code 5: api-version 2025-08-01-preview is not known'])
+  assert.equal(registrationsOf(unit).length, 1)
+  assert.equal(certificateOf(await renewed(unit, first)).issuedBy, 'dps')
+  assert.deepEqual(answersTo(unit), [])
+})
+
+test('a session on SAS never asks for the version for renewals', async () => {
+  bed.cloud.faults.set('renewalVersion', 'unknown')
+  await using unit = await bootUnit(bed, 'hub-on-sas', { toml: '[issuer]\nkind = "hub-credentials"\n' })
+  await steady(unit)
+  assert.deepEqual(sessionsOf(unit), ['sas'])
+  assert.deepEqual(refusalsOf(unit), [])
+})
+
+test('reprovision of a device whose certificates the hub renews registers with DPS', async () => {
+  const { unit } = await managed('hub-reprovision')
+  await using _unit = unit
+  assert.equal(registrationsOf(unit).length, 1)
+  const { status, stderr } = await unit.device.run('reprovision')
+  assert.equal(status, 0, stderr)
+  const { lastAttempt } = await reported(
+    unit,
+    (auth) => auth.state === 'active' && auth.lastAttempt?.cause === 'command',
+  )
+  assert.equal(lastAttempt?.result, 'active')
+  assert.equal(registrationsOf(unit).length, 2)
+  assert.deepEqual(answersTo(unit), [])
+  assertOneAtATime(unit)
 })

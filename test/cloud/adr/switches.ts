@@ -24,6 +24,11 @@ export const certificateSwitches = {
     default: 'synced',
   },
   hubTier: { means: 'tier of every hub; only GEN2 renews certificates', oneOf: ['GEN2', 'S1'], default: 'GEN2' },
+  renewalVersion: {
+    means: 'whether hubs know the api-version that renews certificates; one that does not refuses it as any other',
+    oneOf: ['known', 'unknown'],
+    default: 'known',
+  },
   credentialsOverSas: {
     means: 'answer to issueCertificate on a session that the key of a device opened [U]; a policy of the hub may ask',
     oneOf: ['silence', 'refused', 'allowed'],

@@ -6,7 +6,7 @@ import { commonName, nearestAuthority, validityProblem } from '../dps/certificat
 import type { Hello, Identity } from '../model.ts'
 import { parseSas, verifySas, type SasToken } from '../sas.ts'
 import { EVENTS_TOPIC } from './topics.ts'
-import { bareHost, isKnownHubVersion, parseHubUser } from './username.ts'
+import { bareHost, isKnownHubVersion, parseHubUser, renewsCertificates } from './username.ts'
 
 /** A shared access policy of a hub; only those with `deviceConnect` let devices in. */
 export interface SharedAccessPolicy {
@@ -28,6 +28,8 @@ export interface HubRules {
   readonly identifierOf: (deviceId: string) => string
   readonly disableDeviceSAS: boolean
   readonly disableLocalAuth: boolean
+  /** The api-version that renews certificates is one of those that this hub knows. */
+  readonly knowsRenewals: boolean
 }
 
 /** As what a device was let in. */
@@ -51,7 +53,8 @@ export function judge(hello: Hello, find: Find, rules: HubRules): AdmissionResul
   const user = parseHubUser(hello.username)
   if (user === undefined) return refuse('the user name has not the form {host}/{deviceId}/?api-version={version}')
   if (user.host !== rules.host) return refuse(`the user name names the host ${user.host}, this is ${rules.host}`)
-  if (!isKnownHubVersion(user.apiVersion)) return refuse(`api-version ${user.apiVersion || '(none)'} is not known`)
+  if (!isKnownHubVersion(user.apiVersion) || (renewsCertificates(user.apiVersion) && !rules.knowsRenewals))
+    return refuse(`api-version ${user.apiVersion || '(none)'} is not known`)
   if (hello.clientId !== user.deviceId) return refuse(`the client ID ${hello.clientId} is not the device ID`)
   const { will } = hello
   if (will !== undefined && !will.topic.startsWith(`devices/${user.deviceId}/${EVENTS_TOPIC}`))

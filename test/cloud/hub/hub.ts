@@ -92,6 +92,7 @@ export function createHub(options: HubOptions): LocalHub {
     identifierOf: (deviceId) => namespace?.identifierOf(deviceId) ?? '',
     disableDeviceSAS: faults.get('disableDeviceSAS') === 'true',
     disableLocalAuth: faults.get('disableLocalAuth') === 'true',
+    knowsRenewals: faults.get('renewalVersion') === 'known',
   })
 
   const rowFor = (topic: string, deviceId: string) => rows.find((row) => row.takes?.(topic, deviceId) === true)
