@@ -18,7 +18,7 @@ export const authFailures = {
   AUTH_NO_CERTIFICATE: {
     kind: 'transient',
     meaning: 'This device has no certificate yet: DPS is to issue the first one.',
-    advice: 'Wait for the registration, and see why it does not come about: iot-device-agent status',
+    advice: 'Wait for the registration; why it does not come about: journalctl -u iot-device-agent -n 20',
   },
   AUTH_SAS_RETIRED: {
     kind: 'refused',

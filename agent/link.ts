@@ -94,6 +94,8 @@ export async function keepConnected(
       },
       async loadAssignment() {
         if ('sas' in loaded && loaded.sas.kind === 'direct') return assignedBy(loaded.sas)
+        // Without a certificate there is nothing to show a hub: DPS is asked for one.
+        if ('pending' in loaded && fallback === undefined) return undefined
         const cached = await readCached()
         if (cached.found === 'torn') {
           const { reason, movedTo = 'still in place' } = cached

@@ -23,6 +23,24 @@ const serverIsKnown: Rule = (values, found) =>
       }),
     )
 
+/** What belongs to one kind only, and is of no use while the kind was not written. */
+const kindsOf: readonly (readonly [key: string, kind: string])[] = [
+  ['issuer.program', 'command'],
+  ['issuer.est.server', 'est'],
+  ['issuer.dps.certificateFile', 'dps'],
+]
+
+const kindIsWritten: Rule = (_, found) =>
+  kindsOf
+    .filter(([key]) => found.has(key) && !found.has('issuer.kind'))
+    .slice(0, 1)
+    .map(([key, kind]) =>
+      problemAt(found, key, {
+        problem: 'It counts for nothing: issuer.kind is not set, and certificates would come through the folder.',
+        remedy: `Write [issuer] kind = "${kind}", or kind = "folder" if that is what is meant.`,
+      }),
+    )
+
 /** Either belongs to the other. */
 const pairs: readonly (readonly [one: string, other: string])[] = [
   ['issuer.est.user', 'issuer.est.passwordFile'],
@@ -60,4 +78,10 @@ const onboardingStays: Rule = (values, found) => {
   ]
 }
 
-export const issuerRules: readonly Rule[] = [onboardingStays, programIsNamed, serverIsKnown, pairsAreComplete]
+export const issuerRules: readonly Rule[] = [
+  kindIsWritten,
+  onboardingStays,
+  programIsNamed,
+  serverIsKnown,
+  pairsAreComplete,
+]

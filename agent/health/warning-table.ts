@@ -26,7 +26,8 @@ export const warningTable = {
   AWAITING_CERTIFICATE: {
     severity: 'wrong',
     meaning: 'The device has made its key and CSR, and waits for its certificate.',
-    advice: 'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem',
+    advice:
+      'iot-device-agent csr, have it signed, then: iot-device-agent install-certificate CHAIN.pem. What a configured issuer said: journalctl -u iot-device-agent -n 20',
   },
   CERTIFICATE_EXPIRED: {
     severity: 'wrong',

@@ -92,6 +92,13 @@ function chainOf({ how, stdout, stderr }: Run, { program, timeoutMs }: CommandIs
       if (how.exitCode !== 0) return failed(`ended with exit code ${how.exitCode}`)
       if (stdout.length > MAX_CHAIN_BYTES)
         return failed(`printed ${stdout.length} bytes, a chain has at most ${MAX_CHAIN_BYTES}`)
-      return new TextDecoder().decode(stdout)
+      return certificatesOr(new TextDecoder().decode(stdout), () =>
+        failed('ended well and printed no certificate in PEM'),
+      )
   }
+}
+
+/** A pipe of a shell ends well when its first part fails: then what was said on stderr is all that there is. */
+function certificatesOr(text: string, failed: () => Failure): string | Failure {
+  return text.includes('-----BEGIN CERTIFICATE-----') ? text : failed()
 }

@@ -1,6 +1,6 @@
 import { request as httpsRequest } from 'node:https'
 import type { IncomingMessage } from 'node:http'
-import { Failure } from '../../failure.ts'
+import { asFailure, Failure } from '../../failure.ts'
 import { tlsKeyOf } from '../../pki/token-engine.ts'
 import { makeRoomInTpm } from '../../pki/token-room.ts'
 import type { Clock } from '../../system/clock.ts'
@@ -31,12 +31,18 @@ export interface EstAnswer {
 
 /** For a whole exchange, in milliseconds. */
 const WITHIN_MS = 30_000
+
+/** What TLS says of a certificate that its other side does not take. Source: RFC 8446, 6.2, in the words of OpenSSL: a code, or a text beside EPROTO. */
+const REFUSED_IN_TLS =
+  /alert[ _](?:unknown[ _]ca|(?:bad|unsupported)[ _]certificate|access[ _]denied|certificate[ _](?:revoked|expired|unknown|required))/i
+
 const MAX_ANSWER_BYTES = 256 * 1024
 
 /**
  * One exchange of EST. No redirect is followed: it could lead a password elsewhere.
  *
  * @param csrBase64 DER as base64, for the operations that enrol
+ * @throws Failure ISSUER_REFUSED     the certificate that was shown, in the handshake
  * @throws Failure ISSUER_UNREACHABLE, ISSUER_ANSWER_INVALID
  * @throws signal.reason when aborted
  */
@@ -59,6 +65,8 @@ export async function exchangeEst(
     if (cause instanceof Failure) throw cause
     const reason: unknown = over.signal.aborted ? over.signal.reason : cause
     const why = errorCode(reason) ?? (reason instanceof Error ? reason.message : String(reason))
+    if (identity?.by === 'certificate' && REFUSED_IN_TLS.test(`${why} ${asFailure(reason).message}`))
+      throw new Failure('ISSUER_REFUSED', `${server.url} refused the certificate for ${operation}: ${why}`, { cause })
     throw new Failure('ISSUER_UNREACHABLE', `${server.url} did not answer ${operation}: ${why}`, { cause })
   } finally {
     over.abort()

@@ -124,10 +124,16 @@ async function attempt(request: IssueRequest, options: EstIssuerOptions, signal:
   const csrBase64 = derOf(request)
   const present = await options.present()
   if (present !== undefined) {
-    const answer = await exchangeEst(server, 'simplereenroll', { csrBase64, identity: present }, clock, signal)
-    if (!isRefusal(answer)) return outcomeOf(answer, 'simplereenroll', server, options, signal)
+    const answer = await exchangeEst(server, 'simplereenroll', { csrBase64, identity: present }, clock, signal).catch(
+      (error: unknown) => {
+        if (error instanceof Failure && error.code === 'ISSUER_REFUSED') return error
+        throw error
+      },
+    )
+    if (!(answer instanceof Failure) && !isRefusal(answer))
+      return outcomeOf(answer, 'simplereenroll', server, options, signal)
     const bootstrap = await options.bootstrap()
-    if (bootstrap === undefined) throw refusal(answer, 'simplereenroll', server)
+    if (bootstrap === undefined) throw answer instanceof Failure ? answer : refusal(answer, 'simplereenroll', server)
   }
   const identity = await options.bootstrap()
   const answer = await exchangeEst(server, 'simpleenroll', { csrBase64, identity }, clock, signal)
@@ -176,6 +182,8 @@ async function authoritiesOf(server: EstServer, clock: Clock, signal: AbortSigna
 function refusal({ status, body }: EstAnswer, operation: string, { url }: EstServer): Failure {
   const words = body
     .replaceAll(/[^\x20-\x7e]+/g, ' ')
+    // A server that repeats what it was asked would have the password in our log.
+    .replaceAll(/\b(Basic|Bearer|Digest)\s+\S+/gi, '$1 ***')
     .trim()
     .slice(0, 200)
   const code = isRefusal({ status }) ? 'ISSUER_REFUSED' : 'ISSUER_UNREACHABLE'

@@ -48,6 +48,13 @@ const contradictions: readonly (readonly [name: string, text: string, key: strin
     /no SAS secret/,
   ],
   ['no lane at all', 'auth.x509.enabled = false', 'auth.x509.enabled', /only lane.*no SAS secret/],
+  [
+    'an EST server without a kind',
+    '[issuer.est]\nserver = "https://est.example.com"\ncaFile = "/a.pem"\n',
+    'issuer.est.server',
+    /issuer\.kind is not set/,
+  ],
+  ['a program without a kind', '[issuer]\nprogram = ["/sign"]\n', 'issuer.program', /issuer\.kind is not set/],
   ['a token without a label', '[auth.x509]\nkeyStore = "pkcs11"\n', 'auth.x509.token', /missing/],
   ['an engine without a PIN', `${TOKEN}${ENGINE}`, 'auth.x509.pinFile', /missing beside auth\.x509\.pkcs11Engine/],
   ['a PIN without an engine', `${TOKEN}pinFile = "/etc/token.pin"\n`, 'auth.x509.pinFile', /only beside/],

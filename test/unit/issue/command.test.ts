@@ -9,6 +9,8 @@ import { createFakeClock } from '../../kit/clock.ts'
 import { makeTemporaryFolder } from '../../kit/openssl.ts'
 
 const request = { registrationId: 'edge-0042', csrPem: '-----BEGIN CERTIFICATE REQUEST-----\nAB\n' }
+/** What a program makes of it here. */
+const certificatePem = '-----BEGIN CERTIFICATE-----\nAB\n'
 const refused = { outcome: 'refused', problems: [{ code: 'CHAIN_KEY_MISMATCH', message: 'no' }] } as const
 const postponed = { outcome: 'postponed', problems: [{ code: 'CHAIN_NOT_YET_VALID', message: 'no' }] } as const
 
@@ -43,13 +45,18 @@ async function setUp(script: string, { timeoutMs = 5_000, random = () => 1 } = {
 const within = () => AbortSignal.timeout(20_000)
 
 test('the program reads the request and gives the chain, with its arguments and without the environment of the agent', async () => {
-  await using bench = await setUp('echo "$1 $AZURE_SECRET."; cat')
-  assert.equal(await bench.issuer.issue(request, within()), `--one .\n${request.csrPem}`)
+  await using bench = await setUp('echo "$1 $AZURE_SECRET."; sed "s/ REQUEST//"')
+  assert.equal(await bench.issuer.issue(request, within()), `--one .\n${certificatePem}`)
   assert.deepEqual(bench.warnings, [])
 })
 
 const failures: readonly (readonly [what: string, script: string, says: RegExp])[] = [
   ['an exit code', 'echo "no quota" >&2; exit 3', /ended with exit code 3: no quota/],
+  [
+    'a good end without a certificate',
+    'echo "no quota" >&2; echo "<html>"',
+    /ended well and printed no certificate in PEM: no quota/,
+  ],
   ['a signal', 'kill -9 $$', /was ended by SIGKILL/],
   ['more than a chain can be', 'head -c 70000 /dev/zero', /printed 70000 bytes, a chain has at most 65536/],
   ['words that would move a cursor', 'printf "a\\033[2Jb" >&2; exit 1', /: a \[2Jb$/],
@@ -100,7 +107,7 @@ test('a program that takes too long is ended and told', async () => {
 })
 
 test('after a refused chain the program is not run again at once', async () => {
-  await using bench = await setUp('cat')
+  await using bench = await setUp('sed "s/ REQUEST//"')
   await bench.issuer.issue(request, within())
   await bench.issuer.received(request, refused)
   const again = bench.issuer.issue(request, within())
@@ -112,7 +119,7 @@ test('after a refused chain the program is not run again at once', async () => {
 })
 
 test('a chain whose dates do not fit yet is given again in a minute, without another run', async () => {
-  await using bench = await setUp('cat')
+  await using bench = await setUp('sed "s/ REQUEST//"')
   const first = await bench.issuer.issue(request, within())
   await bench.issuer.received(request, postponed)
   const again = bench.issuer.issue(request, within())
@@ -123,7 +130,7 @@ test('a chain whose dates do not fit yet is given again in a minute, without ano
 })
 
 test('an abort in the middle of a run ends the program, and the next wait does not run it at once', async () => {
-  await using bench = await setUp('[ -e "$runs.go" ] || exec sleep 60; cat')
+  await using bench = await setUp('[ -e "$runs.go" ] || exec sleep 60; sed "s/ REQUEST//"')
   const stop = new AbortController()
   const issued = bench.issuer.issue(request, stop.signal)
   await bench.clock.waiting(5_000)
@@ -133,5 +140,5 @@ test('an abort in the middle of a run ends the program, and the next wait does n
   const again = bench.issuer.issue(request, within())
   await bench.clock.waiting(5_000)
   await bench.clock.advance(5_000)
-  assert.equal(await again, request.csrPem)
+  assert.equal(await again, certificatePem)
 })

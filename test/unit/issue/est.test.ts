@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import test, { after, before } from 'node:test'
 import * as fc from 'fast-check'
 import { Failure } from '../../../agent/failure.ts'
+import { exchangeEst } from '../../../agent/issue/est/client.ts'
 import type { EstIdentity } from '../../../agent/issue/est/client.ts'
 import { createEstIssuer } from '../../../agent/issue/est/issuer.ts'
 import { certificatesOf } from '../../../agent/issue/est/pkcs7.ts'
+import { systemClock } from '../../../agent/system/clock.ts'
 import { createFakeClock } from '../../kit/clock.ts'
+import { eventually } from '../../kit/device.ts'
 import { pkcs7Of, requestOfBody, startEstServer } from '../../kit/est-server.ts'
 import type { EstCall, EstReply } from '../../kit/est-server.ts'
 import { makeKey, makeRequest, makeRoot, makeTemporaryFolder } from '../../kit/openssl.ts'
@@ -160,6 +167,61 @@ test('where the server refuses the certificate in use, the device enrols as it d
     ['devices/simplereenroll', 'devices/simpleenroll'],
   )
   assert.deepEqual(bench.warnings, [])
+})
+
+/** A port that nobody listens on at this moment. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+test('a server that refuses the certificate in the handshake has refused it, and is not out of reach', async () => {
+  const stranger = await makeRoot(folder.path, 'Authority of other devices')
+  const port = await freePort()
+  const key = await makeKey(`${folder.path}/refusing.key`)
+  const profile = { extensions: 'subjectAltName = DNS:localhost\nextendedKeyUsage = serverAuth' }
+  await writeFile(`${folder.path}/refusing.pem`, await root.sign(await makeRequest(key, '/CN=localhost'), profile))
+  const server = spawn('openssl', [
+    ...['s_server', '-accept', `127.0.0.1:${port}`, '-quiet', '-verify', '1', '-verify_return_error'],
+    ...['-CAfile', stranger.certificatePath, '-cert', `${folder.path}/refusing.pem`, '-key', key],
+  ])
+  const ended = once(server, 'exit')
+  const asked = async () => {
+    const est = { url: `https://localhost:${port}`, caPem: root.certificatePem }
+    const asks = exchangeEst(est, 'simplereenroll', { csrBase64: 'AA', identity: await maker() }, systemClock, within())
+    return asks.then(
+      () => assert.fail('it answered'),
+      (error: unknown) => error,
+    )
+  }
+  try {
+    const failure = await eventually(async () => {
+      const error = await asked()
+      assert.ok(error instanceof Failure)
+      return error.message.includes('ECONNREFUSED') ? undefined : error
+    })
+    assert.equal(failure.code, 'ISSUER_REFUSED', failure.message)
+  } finally {
+    server.kill()
+    await ended
+  }
+})
+
+test('what a server repeats of a password is not told', async () => {
+  const said = Buffer.from('press-07:open:sesame').toString('base64')
+  await using bench = await setUp([says(401, { body: `bad auth: Basic ${said}, and no more` })], {
+    bootstrap: password,
+  })
+  const stop = new AbortController()
+  const issued = bench.issuer.issue(request, stop.signal)
+  await bench.resting(2)
+  stop.abort()
+  await assert.rejects(issued)
+  assert.match(bench.warnings.at(-1)?.message ?? '', /bad auth: Basic \*\*\* and no more$/)
 })
 
 test('a server that decides later is asked again when it says, and not before', async () => {
