@@ -3,6 +3,7 @@
  * wait for a person or a server stands apart.
  */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
@@ -10,7 +11,7 @@ import { eventually } from '../kit/device.ts'
 import { pkcs7Of, startEstServer } from '../kit/est-server.ts'
 import type { EstServer } from '../kit/est-server.ts'
 import { calm } from './agent-kit.ts'
-import { bootUnit, ended, reported, requestOf, startBed, steady, wish } from './transition-kit.ts'
+import { bootUnit, ended, homeOf, reported, requestOf, startBed, steady, wish } from './transition-kit.ts'
 import type { Bed, ReportedAuth, Unit, UnitOptions } from './transition-kit.ts'
 import { assertOneAtATime, sessionsOf } from './transition-record.ts'
 
@@ -112,7 +113,10 @@ const subjects: Readonly<Record<string, Subject>> = {
       enrolled.set(id, chain)
       return Promise.resolve()
     },
-    close: async () => est?.[Symbol.asyncDispose](),
+    async close() {
+      await est?.[Symbol.asyncDispose]()
+      est = undefined
+    },
   },
   DPS: { issuedBy: 'dps', options: () => Promise.resolve({ toml: '[issuer]\nkind = "dps"\n' }) },
   'the credentials of the hub': {
@@ -289,3 +293,48 @@ for (const [name, subject] of Object.entries(subjects)) {
     })
   })
 }
+
+for (const name of ['a program', 'an EST server', 'DPS', 'the credentials of the hub']) {
+  const subject = subjects[name]
+  test(`by way of ${name}: a device whose key cannot be opened any more gets another certificate by itself`, async () => {
+    assert.ok(subject !== undefined)
+    await using _subject = { [Symbol.asyncDispose]: async () => subject.close?.() }
+    await using bed = await startBed({}, subject.bring === undefined ? { credentialPolicyName: POLICY } : {})
+    if (subject.bring === undefined)
+      await bed.cloud.namespace.putPolicy(POLICY, { validitySeconds: HOUR_MS / 1000, backdatedSeconds: 0 })
+    const secretFile = join(bed.folder, 'encryption-key')
+    const laySecret = () => writeFile(secretFile, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 })
+    await laySecret()
+    const { toml = '', ...more } = await subject.options(bed, 'seventh')
+    const keys = `[auth.x509]\nkeyStore = "encrypted"\nencryptionKeyFile = "${secretFile}"\n`
+    await using unit = await bootUnit(bed, 'seventh', { ...more, toml: `${toml}${keys}` })
+    const sign = async (before?: string) => {
+      if (subject.bring === undefined) return undefined
+      const request = await eventually(async () => {
+        const found = await requestOf(unit)
+        return found === before ? undefined : found
+      })
+      await subject.bring(unit, await bed.cloud.authority.signDevice(request))
+      return request
+    }
+    const version = wish(unit, { mode: 'x509' })
+    const request = await sign()
+    await until(unit, () => homeAuth(unit)?.mode === 'x509' && homeAuth(unit)?.state === 'active')
+    const first = certificateOf(await ended(unit, version))
+    await unit.agent().stop()
+
+    await laySecret()
+    unit.boot()
+    let signed: Promise<unknown> | undefined
+    await until(unit, async () => {
+      if (signed === undefined && (await unit.device.read(`requests/${unit.id}.csr`).catch(() => request)) !== request)
+        signed = sign(request)
+      const auth = homeAuth(unit)
+      return auth?.state === 'active' && certificateOf(auth).thumbprintSha256 !== first.thumbprintSha256
+    })
+    await signed
+    assert.equal(homeAuth(unit)?.mode, 'x509')
+  })
+}
+
+const homeAuth = (unit: Unit) => homeOf(unit.bed, unit.id).twin(unit.id)?.reported['auth'] as ReportedAuth | undefined
