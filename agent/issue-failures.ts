@@ -48,6 +48,12 @@ export const issueFailures = {
     advice:
       'Look into the log of the EST server; check [issuer.est] user, passwordFile, certificateFile and label, then: systemctl restart iot-device-agent',
   },
+  ISSUER_DECIDES_LATER: {
+    kind: 'transient',
+    meaning:
+      'The EST server has taken the request and decides later, as where a person approves it. It is told of once.',
+    advice: 'Have the request approved at the EST server; this device asks again by itself, when the message says.',
+  },
   ISSUER_WANTS_OTHER_KEY: {
     kind: 'refused',
     meaning:

@@ -104,7 +104,7 @@ const est = table('An EST server (RFC 7030) that issues certificates, with issue
   certificateFile: exactOptional(
     setting(absolutePath(), {
       description:
-        'PEM chain that a device shows which has no certificate of its own yet, as one from its maker. Together with keyFile.',
+        'PEM chain that a device shows which has no certificate of its own yet, as one from its maker. Together with keyFile; it goes before user and passwordFile.',
       example: '/etc/iot-certs/maker.pem',
       otherwise: 'none is shown',
       aliases: ['certFile'],

@@ -32,7 +32,7 @@ const POSTPONED_MS = 60_000
 const RETRY_AFTER = { leastMs: 1_000, mostMs: 86_400_000 }
 
 /** What one attempt gave: a chain, or how long the server wants to be left alone. */
-type Outcome = { readonly chain: string } | { readonly laterMs: number; readonly failure?: Failure }
+type Outcome = { readonly chain: string } | { readonly laterMs: number; readonly failure: Failure }
 
 /**
  * The issuer that is an EST server (RFC 7030): `simplereenroll` with the certificate in use, else `simpleenroll` with
@@ -47,6 +47,8 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
   let given = ''
   const postponed = createPostponed()
   let comparedCsr = ''
+  /** That the server decides later is told once. */
+  let toldOfCsr = ''
 
   const pause = (ms: number) => (notBeforeMs = clock.monotonicMs() + ms)
 
@@ -71,9 +73,12 @@ export function createEstIssuer(options: EstIssuerOptions): Issuer {
         if (outcome instanceof Failure) warn(outcome)
         else if ('chain' in outcome) return (given = outcome.chain)
         else {
-          if (outcome.failure === undefined) failed = 0
-          else warn(outcome.failure)
-          pause(outcome.laterMs)
+          const { failure, laterMs } = outcome
+          const decidesLater = failure.code === 'ISSUER_DECIDES_LATER'
+          if (decidesLater) failed = 0
+          if (!decidesLater || toldOfCsr !== request.csrPem) warn(failure)
+          if (decidesLater) toldOfCsr = request.csrPem
+          pause(laterMs)
         }
       }
     },
@@ -148,7 +153,11 @@ async function outcomeOf(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { status, body, retryAfter } = answer
-  if (status === 202) return { laterMs: retryAfterMs(retryAfter, clock.now()) }
+  if (status === 202) {
+    const laterMs = retryAfterMs(retryAfter, clock.now())
+    const fact = `${server.url} decides later; it is asked again in ${Math.round(laterMs / 1000)} s`
+    return { laterMs, failure: new Failure('ISSUER_DECIDES_LATER', fact) }
+  }
   const failure = refusal(answer, operation, server)
   if ((status === 429 || status === 503) && retryAfter !== undefined)
     return { laterMs: retryAfterMs(retryAfter, clock.now()), failure }

@@ -224,14 +224,20 @@ test('what a server repeats of a password is not told', async () => {
   assert.match(bench.warnings.at(-1)?.message ?? '', /bad auth: Basic \*\*\* and no more$/)
 })
 
-test('a server that decides later is asked again when it says, and not before', async () => {
-  await using bench = await setUp([says(202, { headers: { 'retry-after': '600' } }), signs], { bootstrap: password })
+test('a server that decides later is told of once, and asked again when it says, and not before', async () => {
+  const later = says(202, { headers: { 'retry-after': '600' } })
+  await using bench = await setUp([later, later, signs], { bootstrap: password })
   const issued = bench.issuer.issue(request, within())
   await bench.resting(2)
   assert.deepEqual(bench.clock.pending(), [600_000])
   await bench.clock.advance(600_000)
+  await bench.clock.waiting(600_000)
+  await bench.clock.advance(600_000)
   assert.match(await issued, /BEGIN CERTIFICATE/)
-  assert.deepEqual(bench.warnings, [])
+  assert.deepEqual(
+    bench.warnings.map(({ code, message }) => [code, message.replace(bench.server.url, '')]),
+    [['ISSUER_DECIDES_LATER', ' decides later; it is asked again in 600 s']],
+  )
 })
 
 for (const [what, answer, code] of [
