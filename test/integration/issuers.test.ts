@@ -334,7 +334,32 @@ for (const name of ['a program', 'an EST server', 'DPS', 'the credentials of the
     })
     await signed
     assert.equal(homeAuth(unit)?.mode, 'x509')
+    // No hub is asked by a device that has nothing to show.
+    assert.doesNotMatch(unit.agent().journal.text(), /AUTH_NO_CERTIFICATE/)
   })
 }
+
+for (const [what, content, says] of [
+  ['is empty', '', /issuer\.est\.caFile .* does not begin with a certificate in PEM/],
+  ['holds something else', '<html>', /issuer\.est\.caFile .* does not begin with a certificate in PEM/],
+  ['is not there', undefined, /issuer\.est\.caFile .* cannot be read: ENOENT/],
+] as const)
+  test(`an EST server is not talked to, and no password shown, where caFile ${what}: it would be trusted by any public root`, async () => {
+    const subject = subjects['an EST server']
+    assert.ok(subject !== undefined)
+    await using _subject = { [Symbol.asyncDispose]: async () => subject.close?.() }
+    await using bed = await startBed()
+    const { toml = '' } = await subject.options(bed, 'eighth')
+    const caFile = join(bed.folder, 'est-ca.pem')
+    if (content !== undefined) await writeFile(caFile, content)
+    const changed = toml.replace(bed.cloud.authority.root.certificatePath, caFile)
+    assert.ok(changed.includes(caFile))
+    await using unit = await bootUnit(bed, 'eighth', { toml: changed })
+    wish(unit, { mode: 'x509' })
+    await until(unit, () => unit.agent().journal.text().includes('ISSUER_SECRET_UNUSABLE'))
+    assert.match(unit.agent().journal.text(), says)
+    assert.deepEqual(est?.calls, [])
+    assert.equal((await reported(unit, () => true)).mode, 'sas')
+  })
 
 const homeAuth = (unit: Unit) => homeOf(unit.bed, unit.id).twin(unit.id)?.reported['auth'] as ReportedAuth | undefined
