@@ -42,10 +42,10 @@ const PLAIN_PATH = /^[\w./+@-]+$/
 const engineIsWhole: Rule = (values, found) => {
   const engine = found.has('auth.x509.pkcs11Engine')
   const pinFile = values.get('auth.x509.pinFile')
-  if (found.has('auth.x509.pinFile') && !engine) return [problemAt(found, 'auth.x509.pinFile', PIN_ALONE)]
+  if (found.has('auth.x509.pinFile') && !engine) return [hidden(found, 'auth.x509.pinFile', PIN_ALONE)]
   if (engine && !found.has('auth.x509.pinFile')) return [problemAt(found, 'auth.x509.pinFile', PIN_MISSING)]
   if (typeof pinFile !== 'string' || PLAIN_PATH.test(pinFile)) return []
-  return [problemAt(found, 'auth.x509.pinFile', PIN_PATH)]
+  return [hidden(found, 'auth.x509.pinFile', PIN_PATH)]
 }
 
 const PIN_ALONE = {

@@ -69,6 +69,8 @@ const x509 = table('The certificate that this device shows to DPS and to the hub
         'With pkcs11Engine: the file with the PIN of the token, without a line end, readable by the agent only. Keys that were made name it, so it stays where it is.',
       example: '/etc/iot-device-agent/secrets/token.pin',
       otherwise: 'required with pkcs11Engine',
+      caution:
+        'A PIN never stands in the configuration: put it into a file of its own (mode 0600, owned by the agent) and name that here. If it stood here, change it.',
       aliases: ['pin', 'tokenPin'],
     }),
   ),

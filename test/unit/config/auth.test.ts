@@ -233,3 +233,14 @@ test('back on a file, what led to the token may stay in the configuration', asyn
   const text = `[auth.x509]\nkeyStore = "file"\ntoken = "iot"\n${ENGINE}pinFile = "/etc/token.pin"\n`
   assert.equal((await authOf(text)).x509.keyStore, 'file')
 })
+
+test('a PIN that somebody wrote in place of its file is shown nowhere', async () => {
+  for (const line of ['pin = "4711"', 'tokenPin = "4711"', 'pinFile = "4711"']) {
+    const problems = problemsOf(await loadText(`${TOKEN}${ENGINE}${line}\n`))
+    assert.ok(problems.length > 0)
+    assert.doesNotMatch(JSON.stringify(problems), /4711/, line)
+  }
+  const alone = problemsOf(await loadText(`${TOKEN}pinFile = "4711"\n`))
+  assert.ok(alone.length > 0)
+  assert.doesNotMatch(JSON.stringify(alone), /4711/)
+})
